@@ -1,0 +1,1 @@
+"""Built-in providers: plugins like any other."""

@@ -1,0 +1,1 @@
+"""The embedded cloud: AWS on loopback, for trying, developing and testing."""

@@ -1,0 +1,1 @@
+"""The steps of the release procedure: each a pair `find` and `make`, named by the SHA."""
