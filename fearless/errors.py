@@ -48,3 +48,23 @@ def suggest(name: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the closest of `known`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)
     return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def explain(error: Exception) -> FearlessError | None:
+    """The error to show a person: itself if it is ours, AWS's answer in one line, else None.
+
+    None means a defect of Fearless or of a plugin: that one deserves its traceback.
+    """
+    if isinstance(error, FearlessError):
+        return error
+    if not type(error).__module__.startswith("botocore"):
+        return None
+    answer = getattr(error, "response", {}).get("Error", {})
+    code = str(answer.get("Code", ""))
+    text = " ".join(str(error).split())
+    if code.startswith("AccessDenied") or code in _WHO or "Credentials" in type(error).__name__:
+        return NotAuthorised(text)
+    return FearlessError(text)
+
+
+_WHO = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken"})

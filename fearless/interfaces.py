@@ -152,7 +152,7 @@ class Stack:
         return self.outputs[f"Table{spec.logical_id}"]
 
 
-Up = Callable[["Item"], "Item | None | Iterable[Item]"]
+Up = Callable[["Item"], "Item | Iterable[Item] | None"]
 
 
 @dataclass(frozen=True)

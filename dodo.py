@@ -1,0 +1,81 @@
+"""How this app is released: `doit list` shows the procedure, `doit release` runs it."""
+
+from fearless.graph import Runbook
+
+runbook = Runbook(__file__)
+DOIT_CONFIG = runbook.doit_config
+
+
+def task_tag():
+    """Tag the commit in git"""
+    return runbook.step("tag")
+
+
+def task_image():
+    """Build the container image"""
+    return runbook.step("image", after="tag")
+
+
+def task_ami():
+    """Bake the machine image, with the container image inside"""
+    return runbook.step("ami", after="image")
+
+
+def task_stack():
+    """Create the stack: network, load balancer, instances, permissions, tables"""
+    return runbook.step("stack", after="ami")
+
+
+def task_copy():
+    """Copy production's data into the stack, migrating it on the way"""
+    return runbook.step("copy", after="stack")
+
+
+def task_sync():
+    """Apply what production changed since the copy, with the same migrations"""
+    return runbook.step("sync", after="copy")
+
+
+def task_gate():
+    """Test, test, test"""
+    yield from runbook.gates(after="sync")
+
+
+def task_cutover():
+    """Update DNS: the stack goes live"""
+    return runbook.step("cutover", after="gate")
+
+
+def task_retire():
+    """Delete the old stack"""
+    return runbook.step("retire", after="cutover")
+
+
+def task_release():
+    """All of the above, in order"""
+    return runbook.release_task()
+
+
+def task_devstack():
+    """Give a branch a stack of its own, or swap its container: branch=NAME"""
+    yield from runbook.devstack()
+
+
+def task_drop():
+    """Delete a branch's stack with all its data: branch=NAME"""
+    return runbook.drop()
+
+
+def task_status():
+    """Show what is live, the candidates, and who holds the lock"""
+    return runbook.status()
+
+
+def task_releases():
+    """Show every release there was"""
+    return runbook.releases()
+
+
+def task_plugins():
+    """Tasks that plugins add"""
+    yield from runbook.plugin_tasks()

@@ -1,0 +1,47 @@
+"""The built-in providers for AWS, registered through the same hooks as everybody's."""
+
+from __future__ import annotations
+
+from fearless.hookspecs import hookimpl
+
+
+@hookimpl
+def clouds() -> dict[str, type]:
+    from fearless.builtin.aws import Aws
+
+    return {"aws": Aws}
+
+
+@hookimpl
+def container_builders() -> dict[str, type]:
+    from fearless.builtin.docker import DockerBuilder
+
+    return {"docker": DockerBuilder}
+
+
+@hookimpl
+def provisioners() -> dict[str, type]:
+    from fearless.builtin.cloudformation import CloudFormation
+
+    return {"cloudformation": CloudFormation}
+
+
+@hookimpl
+def data_stores() -> dict[str, type]:
+    from fearless.builtin.dynamodb import DynamoDB
+
+    return {"dynamodb": DynamoDB}
+
+
+@hookimpl
+def dns_providers() -> dict[str, type]:
+    from fearless.builtin.route53 import Route53
+
+    return {"route53": Route53}
+
+
+@hookimpl
+def secret_stores() -> dict[str, type]:
+    from fearless.builtin.secrets import EnvSecrets, SsmSecrets
+
+    return {"env": EnvSecrets, "ssm": SsmSecrets}

@@ -1,0 +1,425 @@
+"""The task graph: the only module that knows doit. `dodo.py` calls it once a task."""
+
+from __future__ import annotations
+
+import ast
+import atexit
+import json
+import signal
+import sys
+from collections.abc import Callable, Iterator
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from doit import doit_cmd
+from doit.exceptions import InvalidDodoFile, InvalidTask, TaskFailed
+from doit.reporter import ConsoleReporter
+
+from fearless import names, progress
+from fearless.errors import ConfigError, FearlessError, explain, suggest
+from fearless.interfaces import Release
+from fearless.procedure import Done, Procedure, Step
+from fearless.project import Project
+
+VARIABLES = {
+    "sha": "the commit to release: a SHA, tag or branch (default HEAD)",
+    "tag": "the git tag to make for it (default release/<date>-<sha7>)",
+    "branch": "the branch of a dev stack",
+    "dry": "dry=1 shows what would be done and changes nothing",
+    "json": "json=1 prints one JSON object instead of text",
+    "yes": "yes=1 asks no questions",
+}
+
+COMMANDS = frozenset(
+    ("run", "list", "info", "clean", "forget", "ignore", "auto", "dumpdb", "help")
+    + ("tabcompletion", "strace", "reset-dep")
+)
+"""doit's own commands: no task may have such a name."""
+
+Task = dict[str, Any]
+
+
+class Runbook:
+    """Turns the steps of one project into doit tasks. Made once, at the top of `dodo.py`."""
+
+    def __init__(self, dodo: str) -> None:
+        self.root = Path(dodo).resolve().parent
+        self.variables = self._read_variables()
+        self.dry = self.variables["dry"] not in ("", "0")
+        self.json = self.variables["json"] not in ("", "0")
+        self.yes = self.variables["yes"] not in ("", "0")
+        self.report = progress.report()
+        self.found: dict[str, Done] = {}
+        self.made: dict[str, float] = {}
+        self._refuse_misspelt_tasks(Path(dodo))
+        try:
+            self.project = Project(self.root)
+        except FearlessError as error:
+            raise InvalidDodoFile(str(error)) from None
+        signal.signal(signal.SIGTERM, lambda *_: self._leave(143))
+        signal.signal(signal.SIGINT, lambda *_: self._leave(130))
+
+    @property
+    def doit_config(self) -> dict[str, Any]:
+        """DOIT_CONFIG. doit's database is a cache nobody needs; it lies in `.fearless/`."""
+        folder = self.project.directory
+        folder.mkdir(exist_ok=True)
+        ignore = folder / ".gitignore"
+        if not ignore.exists():
+            ignore.write_text("*\n")
+        return {
+            "default_tasks": ["status"],
+            "sort": "definition",
+            "verbosity": 2,
+            "backend": "sqlite3",
+            "dep_file": str(folder / "doit.db"),
+            "reporter": type("Reporter", (_Reporter,), {"runbook": self}),
+        }
+
+    # ------------------------------------------------------------------ tasks
+
+    def step(self, name: str, after: str | None = None) -> Task:
+        """A step of the release procedure."""
+        return self._task(lambda: self._step(name), name, [after] if after else [])
+
+    def gates(self, after: str) -> Iterator[Task]:
+        """One task a gate, `gate:<name>`; a plugin adds one by its `gates` hook."""
+        from fearless.steps.gate import GateStep, gate_names
+
+        def make(gate: str) -> Callable[[], Step]:
+            return lambda: GateStep(self.procedure, gate)
+
+        yield {"basename": "gate", "name": None, "doc": "Test, test, test", "task_dep": [after]}
+        previous = after
+        for gate in self._asked(lambda: gate_names(self.project, self.release)):
+            task = self._task(make(gate), f"gate:{gate}", [previous])
+            yield {"basename": "gate", "name": gate, "doc": f"Ask the gate `{gate}`", **task}
+            previous = f"gate:{gate}"
+
+    def release_task(self) -> Task:
+        """All steps; stops before DNS when `[cutover] auto` is false."""
+        auto = self.project.config.cutover.auto
+        last = ["cutover", "retire"] if auto else ["gate"]
+        return {"actions": [self._summary], "task_dep": last, "verbosity": 2}
+
+    def devstack(self) -> Iterator[Task]:
+        """The dev stack's own small graph."""
+        yield {
+            "basename": "devstack",
+            "name": None,
+            "doc": "Give a branch its own stack, or swap its container: branch=NAME",
+        }
+        previous: list[str] = []
+        for name in ("image", "ami", "stack", "data", "deploy"):
+            task = self._task(self._dev_step(name), f"devstack:{name}", previous)
+            yield {"basename": "devstack", "name": name, "doc": f"Dev stack: {name}", **task}
+            previous = [f"devstack:{name}"]
+
+    def drop(self) -> Task:
+        """Delete a branch's dev stack."""
+        return self._verb(self._drop)
+
+    def status(self) -> Task:
+        """What is live, what is a candidate, who holds the lock."""
+        return self._verb(self._status)
+
+    def releases(self) -> Task:
+        """The history of releases."""
+        return self._verb(self._releases)
+
+    def plugin_tasks(self) -> Iterator[Task]:
+        """What plugins add with the `tasks` hook; their names are checked first."""
+        taken = self._own_tasks
+        answers = self._asked(
+            lambda: self.project.plugins.ask("tasks", project=self.project, release=self.release)
+        )
+        for answer, origin in answers:
+            for task in answer:
+                name = str(task.get("basename", ""))
+                if not name or name in taken or name in COMMANDS:
+                    raise InvalidDodoFile(
+                        f"error: {origin}: a task needs a `basename` that is not taken, "
+                        f"not {name!r} (taken: {', '.join(sorted({*taken, *COMMANDS}))})"
+                    )
+                yield task
+
+    # ------------------------------------------------------------------ what they need
+
+    @cached_property
+    def release(self) -> Release:
+        """The release that sha= names (HEAD by default)."""
+        sha, date = self.project.git.commit(self.variables["sha"] or "HEAD")
+        return names.release(self.project.app.name, sha, date, self.variables["tag"])
+
+    @cached_property
+    def procedure(self) -> Procedure:
+        """The release procedure on a cloud that answers."""
+        return self._procedure(self.release)
+
+    @cached_property
+    def dev(self) -> Procedure:
+        """The procedure of branch='s dev stack, with ops code as it is on that branch."""
+        branch = self.variables["branch"]
+        if not branch:
+            raise ConfigError("devstack and drop need a branch: `doit devstack branch=NAME`")
+        sha, date = self.project.git.commit(branch)
+        return self._procedure(names.devstack(self.project.app.name, branch, sha, date))
+
+    def _procedure(self, release: Release) -> Procedure:
+        self.project.check()
+        project = self.project
+        if not self.dry:
+            project.cloud.ensure(self.report)
+        elif not project.cloud.running():
+            raise ConfigError("dry=1 needs the cloud to answer; start it with `fearless local up`")
+        head, _ = project.git.commit("HEAD")
+        if release.sha != head:
+            project = project.export(release.sha)
+        doing = "doit " + " ".join(sys.argv[1:])
+        procedure = Procedure(project, release, self.report, doing.strip())
+        atexit.register(procedure.lock.release)
+        where = f"branch {release.branch}" if release.branch else release.name
+        self._say(f"{release.app} {where}, commit {release.sha}")
+        return procedure
+
+    def _step(self, name: str) -> Step:
+        from fearless.steps import ami, copy, cutover, image, retire, stack, sync, tag
+
+        steps: dict[str, Callable[[Procedure], Step]] = {
+            "tag": tag.Tag,
+            "image": image.ContainerImage,
+            "ami": ami.Ami,
+            "stack": stack.ReleaseStack,
+            "copy": copy.Copy,
+            "sync": sync.Sync,
+            "cutover": cutover.Cutover,
+            "retire": retire.Retire,
+        }
+        return steps[name](self.procedure)
+
+    def _dev_step(self, name: str) -> Callable[[], Step]:
+        def make() -> Step:
+            from fearless import devstack
+            from fearless.steps import image, stack
+
+            steps: dict[str, Callable[[Procedure], Step]] = {
+                "image": image.ContainerImage,
+                "ami": devstack.DevAmi,
+                "stack": stack.ReleaseStack,
+                "data": devstack.DevData,
+                "deploy": devstack.Deploy,
+            }
+            return steps[name](self.dev)
+
+        return make
+
+    # ------------------------------------------------------------------ doit's side
+
+    def _task(self, make: Callable[[], Step], name: str, after: list[str]) -> Task:
+        def there() -> bool:
+            try:
+                found = make().find()
+            except Exception as error:
+                if self.dry and isinstance(error, FearlessError):
+                    return False
+                raise _invalid(error) from error
+            if found is not None:
+                self.found[name] = found
+            return found is not None
+
+        def perform() -> Any:
+            return self._perform(make, name)
+
+        return {
+            "actions": [perform],
+            "uptodate": [there],
+            "task_dep": after,
+            "verbosity": 2,
+        }
+
+    def _perform(self, make: Callable[[], Step], name: str) -> Any:
+        if self.dry:
+            self._say(f"  {name:<16} would be done")
+            return True
+        try:
+            step = make()
+            record = step.procedure.perform(step)
+        except Exception as error:
+            return _failed(error)
+        self.made[name] = record.seconds
+        self.found[name] = Done(record.detail, record.data)
+        self._say(f"  {name:<16} {record.detail}  ({record.seconds:.1f} s)")
+        if name == "devstack:deploy":
+            self._dev_summary(record.data)
+        return True
+
+    def _verb(self, function: Callable[[], Any]) -> Task:
+        def run() -> Any:
+            try:
+                return function()
+            except Exception as error:
+                return _failed(error)
+
+        return {"actions": [run], "verbosity": 2}
+
+    def _asked(self, ask: Callable[[], Any]) -> Any:
+        try:
+            return ask()
+        except FearlessError as error:
+            raise InvalidDodoFile(str(error)) from None
+
+    # ------------------------------------------------------------------ verbs
+
+    def _status(self) -> None:
+        from fearless.status import collect, describe
+
+        status = collect(self._quiet_procedure())
+        self._print(status, describe(status))
+
+    def _releases(self) -> None:
+        from fearless.status import describe_releases, releases
+
+        procedure = self._quiet_procedure()
+        if not self.project.cloud.running():
+            raise FearlessError("the cloud does not answer; start it with `fearless local up`")
+        live = procedure.live()
+        entries = releases(procedure.ledger.releases(), live.sha if live else None)
+        self._print(entries, describe_releases(entries))
+
+    def _drop(self) -> None:
+        from fearless.devstack import drop
+
+        procedure = self.dev_to_drop()
+        name = procedure.release.stack_name
+        if self.dry:
+            self._say(f"  drop             would delete {name}")
+            return
+        if sys.stdin.isatty() and not self.yes and not self.json:
+            answer = input(f"Delete {name} with all its data? [y/N] ")
+            if answer.strip().lower() not in ("y", "yes"):
+                self._say("  nothing was deleted")
+                return
+        done = drop(procedure)
+        self._print({**done.data}, f"  drop             {done.detail}")
+
+    def dev_to_drop(self) -> Procedure:
+        """The dev procedure, also of a branch that git has forgotten."""
+        branch = self.variables["branch"]
+        if not branch:
+            raise ConfigError("drop needs a branch: `doit drop branch=NAME`")
+        self.project.check()
+        self.project.cloud.ensure(self.report)
+        release = names.devstack(self.project.app.name, branch, "0" * 40, "")
+        procedure = Procedure(self.project, release, self.report, f"doit drop branch={branch}")
+        atexit.register(procedure.lock.release)
+        return procedure
+
+    def _quiet_procedure(self) -> Procedure:
+        self.project.check()
+        return Procedure(self.project, self.release, self.report, "")
+
+    def _summary(self) -> Any:
+        from fearless.summary import describe, summarise
+
+        if self.dry:
+            return True
+        try:
+            summary = summarise(self.procedure, list(self.made))
+            self._print(summary, describe(summary))
+        except Exception as error:
+            return _failed(error)
+        return True
+
+    def _dev_summary(self, data: Any) -> None:
+        total = sum(self.made.values())
+        times = ", ".join(f"{n.split(':')[1]} {s:.1f} s" for n, s in self.made.items())
+        result = {"url": data["url"], "sha": self.dev.release.sha, "steps": self.made}
+        self._print(result, f"{data['url']}  ({times}; {total:.1f} s in all)")
+
+    # ------------------------------------------------------------------ output
+
+    def _say(self, text: str) -> None:
+        """A line of the run: stdout, or stderr when stdout is to be JSON."""
+        clear = getattr(self.report, "clear", None)
+        if clear is not None:
+            clear()
+        print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
+
+    def _print(self, document: Any, text: str) -> None:
+        if self.json:
+            print(json.dumps(document, indent=2), flush=True)
+        else:
+            self._say(text)
+
+    def _leave(self, code: int) -> None:
+        self._say("interrupted: run the same command again to go on")
+        sys.exit(code)
+
+    # ------------------------------------------------------------------ the command line
+
+    def _read_variables(self) -> dict[str, str]:
+        given = dict(doit_cmd._CMDLINE_VARS or {})
+        for name in given:
+            if name not in VARIABLES:
+                known = "; ".join(f"{key}= {text}" for key, text in VARIABLES.items())
+                raise InvalidDodoFile(
+                    f"error: unknown variable {name!r}{suggest(name, VARIABLES)}. Known: {known}"
+                )
+        return {name: str(given.get(name, "")) for name in VARIABLES}
+
+    def _refuse_misspelt_tasks(self, dodo: Path) -> None:
+        """doit says only that an unknown task is none; say which one was meant."""
+        tree = ast.parse(dodo.read_text())
+        functions = (node.name for node in tree.body if isinstance(node, ast.FunctionDef))
+        self._own_tasks = {name[5:] for name in functions if name.startswith("task_")}
+        if doit_cmd._CMDLINE_VARS is None or Path(sys.argv[0]).name not in ("doit", "__main__.py"):
+            return
+        words = [word for word in sys.argv[1:] if not word.startswith("-") and "=" not in word]
+        for word in words[:1]:
+            known = {*self._own_tasks, *COMMANDS}
+            if word not in known and ":" not in word and not Path(word).exists():
+                hint = suggest(word, known)
+                if hint:
+                    raise InvalidDodoFile(f"error: there is no task {word!r}{hint}")
+
+
+class _Reporter(ConsoleReporter):  # type: ignore[misc]
+    """Prints what a step found or made, and failures as the one line they are."""
+
+    runbook: Runbook
+
+    def execute_task(self, task: Any) -> None:
+        """The step itself says what it made."""
+
+    def skip_uptodate(self, task: Any) -> None:
+        """Say what is there already."""
+        found = self.runbook.found.get(task.name)
+        if found is not None:
+            self.runbook._say(f"  {task.name:<16} {found.detail}  (there already)")
+
+    def skip_ignore(self, task: Any) -> None:
+        """`doit ignore` skips a task and everything after it: never silently."""
+        sys.stderr.write(f"  {task.name:<16} skipped: `doit ignore` was used on it\n")
+
+    def _write_failure(self, result: Any, write_exception: bool = True) -> None:
+        failure = result["exception"]
+        text = failure.message if isinstance(failure, TaskFailed) else failure.get_msg()
+        sys.stderr.write(text.rstrip() + "\n")
+
+    def complete_run(self) -> None:
+        """Errors found while asking what is there already."""
+        for message in self.runtime_errors:
+            sys.stderr.write(message.rstrip() + "\n")
+
+
+def _failed(error: Exception) -> Any:
+    explained = explain(error)
+    if explained is None:
+        raise error
+    return TaskFailed(str(explained))
+
+
+def _invalid(error: Exception) -> Exception:
+    explained = explain(error)
+    return error if explained is None else InvalidTask(str(explained))

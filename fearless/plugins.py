@@ -1,0 +1,199 @@
+"""One loader for every plugin: built-ins, installed distributions and the team's `plugins/*.py`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import sys
+import traceback
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import pluggy
+
+from fearless import hookspecs, interfaces
+from fearless.errors import ConfigError, suggest
+
+GROUP = "fearless"
+BUILT_IN = ("fearless.builtin.catalogue", "fearless.local.catalogue")
+
+SLOTS: Mapping[str, tuple[str, type]] = {
+    "cloud": ("clouds", interfaces.Cloud),
+    "container": ("container_builders", interfaces.ContainerBuilder),
+    "registry": ("registries", interfaces.Registry),
+    "ami": ("ami_bakers", interfaces.AmiBaker),
+    "stack": ("provisioners", interfaces.Provisioner),
+    "data": ("data_stores", interfaces.DataStore),
+    "dns": ("dns_providers", interfaces.DnsProvider),
+    "deploy": ("deployers", interfaces.Deployer),
+    "secrets": ("secret_stores", interfaces.SecretStore),
+}
+"""Each slot's table in release.toml, with its hook and the Protocol its provider follows."""
+
+
+@dataclass(frozen=True)
+class Offer:
+    """A provider some plugin offers for a slot; `origin` says which plugin, as a user knows it."""
+
+    name: str
+    provider: type
+    origin: str
+
+
+class Plugins:
+    """The plugins of one project. Belongs to a Project: no globals, so tests may have many."""
+
+    def __init__(self, root: Path | None, extra: Iterable[object] = ()) -> None:
+        self.manager = pluggy.PluginManager(GROUP)
+        self.manager.add_hookspecs(hookspecs)
+        self._origins: dict[int, str] = {}
+        for name in BUILT_IN:
+            self._register(importlib.import_module(name), f"built-in {name}")
+        for plugin in extra:
+            self._register(plugin, f"plugin {getattr(plugin, '__name__', plugin)!r}")
+        self._load_installed()
+        if root is not None:
+            self._load_folder(root / "plugins")
+
+    @property
+    def hook(self) -> Any:
+        """The hooks, as pluggy calls them."""
+        return self.manager.hook
+
+    def origins(self) -> list[str]:
+        """Where every loaded plugin comes from."""
+        return [self._origins[id(plugin)] for plugin in self.manager.get_plugins()]
+
+    def offers(self, slot: str) -> dict[str, Offer]:
+        """Every provider offered for a slot, by name. A name offered twice is a ConfigError."""
+        hook, _ = SLOTS[slot]
+        found: dict[str, Offer] = {}
+        for impl in getattr(self.hook, hook).get_hookimpls():
+            origin = self._origins[id(impl.plugin)]
+            offered = _call(impl.function, origin, hook)
+            if not isinstance(offered, Mapping):
+                raise ConfigError(f"{origin}: {hook}() must return a dict, not {offered!r}")
+            for name, provider in offered.items():
+                if name in found:
+                    raise ConfigError(
+                        f"[{slot}] {name!r} is offered twice: by {found[name].origin} and by "
+                        f"{origin}; remove or rename one of them"
+                    )
+                found[name] = Offer(name, provider, origin)
+        return found
+
+    def choose(self, slot: str, name: str, where: str) -> type:
+        """The provider class of that name. `where` is the place in release.toml to blame."""
+        offers = self.offers(slot)
+        if name not in offers:
+            raise ConfigError(
+                f"{where}: [{slot}] use = {name!r}: no plugin offers it"
+                f"{suggest(name, offers)} (have: {', '.join(sorted(offers)) or 'none'})"
+            )
+        offer = offers[name]
+        _, protocol = SLOTS[slot]
+        missing = [m for m in _methods(protocol) if not hasattr(offer.provider, m)]
+        if not isinstance(offer.provider, type) or missing:
+            raise ConfigError(
+                f"{where}: [{slot}] {name!r} of {offer.origin} is not a {protocol.__name__}: "
+                f"it lacks {', '.join(missing) or 'a class'}"
+            )
+        return offer.provider
+
+    def ask(self, hook: str, **arguments: Any) -> list[tuple[Any, str]]:
+        """Ask every implementation of a hook, first registered first: `(answer, origin)`."""
+        answers = []
+        for impl in getattr(self.hook, hook).get_hookimpls():
+            origin = self._origins[id(impl.plugin)]
+            wanted = {name: arguments[name] for name in impl.argnames}
+            answer = _call(impl.function, origin, hook, **wanted)
+            if answer is not None:
+                answers.append((answer, origin))
+        return answers
+
+    def tell(self, hook: str, **arguments: Any) -> list[str]:
+        """Call every implementation of a hook; what went wrong, instead of raising."""
+        problems = []
+        for impl in getattr(self.hook, hook).get_hookimpls():
+            wanted = {name: arguments[name] for name in impl.argnames}
+            try:
+                _call(impl.function, self._origins[id(impl.plugin)], hook, **wanted)
+            except ConfigError as error:
+                problems.append(str(error))
+        return problems
+
+    def _load_installed(self) -> None:
+        for entry in sorted(entry_points(group=GROUP), key=lambda e: e.name):
+            distribution = entry.dist.name if entry.dist else entry.value
+            origin = f"installed plugin {entry.name!r} ({distribution})"
+            try:
+                plugin = entry.load()
+            except Exception as error:
+                raise ConfigError(f"{origin} cannot be imported: {_cause(error)}") from error
+            self._register(plugin, origin)
+
+    def _load_folder(self, folder: Path) -> None:
+        for path in sorted(folder.glob("*.py")):
+            if not path.name.startswith("_"):
+                self._register(_import(path), f"plugins/{path.name}")
+
+    def _register(self, plugin: object, origin: str) -> None:
+        for attribute in dir(plugin):
+            options = self.manager.parse_hookimpl_opts(plugin, attribute)
+            if options is None:
+                continue
+            name = options.get("specname") or attribute
+            if not hasattr(self.hook, name):
+                known = [hook for hook in vars(self.hook) if not hook.startswith("_")]
+                raise ConfigError(
+                    f"{origin}: there is no hook {name!r}{suggest(name, known)}; "
+                    f"hooks: {', '.join(sorted(known))}"
+                )
+        try:
+            registered = self.manager.register(plugin, name=origin)
+        except pluggy.PluginValidationError as error:
+            raise ConfigError(f"{origin}: {' '.join(str(error).split())}") from None
+        except ValueError:
+            raise ConfigError(f"{origin} is loaded twice; remove one of them") from None
+        if registered is not None:
+            self._origins[id(plugin)] = origin
+
+
+def _methods(protocol: type) -> list[str]:
+    return [name for name, value in vars(protocol).items() if name[0] != "_" and callable(value)]
+
+
+def _import(path: Path) -> ModuleType:
+    name = f"fearless_team_plugins.{path.stem}"
+    spec = importlib.util.spec_from_file_location(name, path)
+    if spec is None or spec.loader is None:
+        raise ConfigError(f"{path}: not a Python file that can be imported")
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:
+        del sys.modules[name]
+        raise ConfigError(f"plugins/{path.name} cannot be imported: {_cause(error)}") from error
+    return module
+
+
+def _call(function: Any, origin: str, hook: str, **arguments: Any) -> Any:
+    try:
+        return function(**arguments)
+    except Exception as error:
+        raise ConfigError(f"{origin}: {hook}() failed: {_cause(error)}") from error
+
+
+def _cause(error: Exception) -> str:
+    """One line: the exception, and the file and line of the innermost frame of the plugin."""
+    if isinstance(error, SyntaxError):
+        return f"{error.msg} ({error.filename}:{error.lineno})"
+    frames = traceback.extract_tb(error.__traceback__)
+    ours = [f for f in frames if not f.filename.startswith("<frozen") and f.filename != __file__]
+    where = f" ({ours[-1].filename}:{ours[-1].lineno})" if ours else ""
+    return f"{type(error).__name__}: {' '.join(str(error).split())}{where}"

@@ -1,0 +1,129 @@
+"""Delete the old stack, when every guard allows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any, ClassVar
+
+from fearless.errors import Refused
+from fearless.interfaces import Release, Stack
+from fearless.procedure import Done, Procedure
+
+
+@dataclass(frozen=True)
+class Old:
+    """A stack that was live before, with its ledger record; `kept` says why it stays, if so."""
+
+    stack: Stack
+    record: dict[str, Any]
+    kept: str = ""
+
+
+class Retire:
+    """Former live stacks, deleted oldest first, but for the `[retire] keep` newest."""
+
+    name: ClassVar[str] = "retire"
+
+    def __init__(self, procedure: Procedure) -> None:
+        self.procedure = procedure
+
+    def find(self) -> Done | None:
+        """Nothing is left to delete (what is kept, and why, is the detail)."""
+        if not self.procedure.is_live:
+            return None
+        old = self.old()
+        return None if any(not o.kept for o in old) else Done(_kept(old), {"deleted": []})
+
+    def make(self) -> Done:
+        """Delete every stack that is due."""
+        deleted = []
+        for old in self.old():
+            if not old.kept:
+                self.delete(old.stack, old.record)
+                deleted.append(old.stack.name)
+        kept = _kept(self.old())
+        return Done(
+            f"deleted {', '.join(deleted)}; {kept}" if deleted else kept, {"deleted": deleted}
+        )
+
+    def old(self) -> list[Old]:
+        """Every stack that was live and is not any more, oldest first."""
+        procedure = self.procedure
+        live, settings = procedure.live(), procedure.project.config.retire
+        if live is None:
+            return []
+        records = {r.get("went_live"): r for r in procedure.ledger.releases()}
+        found = [
+            Old(stack, records[stack.id])
+            for stack in procedure.project.provisioner.list(procedure.release.app)
+            if stack.kind == "release" and stack.id != live.stack_id and stack.id in records
+        ]
+        found.sort(key=lambda o: float(o.record.get("superseded_at", 0)))
+        spared = {o.stack.id for o in found[len(found) - settings.keep :]} if settings.keep else ()
+        now = procedure.ledger.clock()
+        result = []
+        for old in found:
+            due = float(old.record.get("superseded_at", now)) + settings.soak
+            kept = ""
+            if old.stack.id in spared:
+                kept = f"the rollback target ([retire] keep = {settings.keep})"
+            elif due > now:
+                at = datetime.fromtimestamp(due, UTC).strftime("%Y-%m-%d %H:%M UTC")
+                kept = f"until {at} ([retire] soak)"
+            result.append(Old(old.stack, old.record, kept))
+        return result
+
+    def delete(self, stack: Stack, record: dict[str, Any]) -> None:
+        """Delete one stack, its machine image, and what was kept for it outside."""
+        procedure, project = self.procedure, self.procedure.project
+        self.allow(stack, record)
+        procedure.change()
+        procedure.report.line(f"deleting {stack.name}")
+        project.store.forget(stack)
+        self.allow(stack, record)
+        project.provisioner.delete(stack, procedure.report)
+        release = Release(
+            procedure.release.app, stack.sha, stack.release, record["tag"], stack.name
+        )
+        baked = project.baker.find(release)
+        if baked is not None and not self._shared(stack):
+            project.baker.discard(baked)
+        procedure.ledger.amend(stack.sha, deleted_at=procedure.ledger.clock())
+        procedure.ledger.event("retired", f"{stack.name} was deleted", stack=stack.name)
+
+    def allow(self, stack: Stack, record: dict[str, Any]) -> None:
+        """The guards, asked right before deleting. Raises Refused with the reason."""
+        procedure, project = self.procedure, self.procedure.project
+        live = procedure.live()
+        if live is None:
+            raise Refused(f"{stack.name} is not deleted: nothing is live")
+        if live.stack_id == stack.id or live.stack == stack.name:
+            raise Refused(f"{stack.name} is not deleted: it is live")
+        if record.get("went_live") not in (None, stack.id) or record["sha"] != stack.sha:
+            raise Refused(f"{stack.name} is not deleted: the ledger knows another stack by its SHA")
+        if stack.tags.get("fearless:app") != procedure.release.app:
+            raise Refused(f"{stack.name} is not deleted: it does not carry our tags")
+        successor = procedure.live_stack()
+        if successor is None or not successor.ready:
+            raise Refused(f"{stack.name} is not deleted: the live stack {live.stack} is not ready")
+        current = project.dns.current()
+        if current == stack.outputs["LoadBalancerDNS"].lower().rstrip("."):
+            raise Refused(f"{stack.name} is not deleted: {project.domain} points at it")
+        if current != successor.outputs["LoadBalancerDNS"].lower().rstrip("."):
+            raise Refused(
+                f"{stack.name} is not deleted: {project.domain} does not point at {live.stack}"
+            )
+        if project.store.writable(stack):
+            raise Refused(f"{stack.name} is not deleted: its applications may still write")
+
+    def _shared(self, stack: Stack) -> bool:
+        return any(
+            other.sha == stack.sha and other.id != stack.id
+            for other in self.procedure.project.provisioner.list(self.procedure.release.app)
+        )
+
+
+def _kept(old: list[Old]) -> str:
+    kept = [f"{o.stack.name} is kept: {o.kept}" for o in old if o.kept]
+    return "; ".join(kept) or "no old stack left"
