@@ -126,7 +126,7 @@ def bases(
     found: list[str] = []
     for instruction in instructions:
         if instruction.keyword == "ARG" and not found:
-            key, equals, default = expand(instruction.text, variables).partition("=")
+            key, _, default = expand(instruction.text, variables).partition("=")
             variables[key] = (arguments or {}).get(key, default)
         elif instruction.keyword == "FROM":
             image, *rest = words(instruction.text, variables)

@@ -69,8 +69,7 @@ class Git:
         Owner, mode and time never vary with the machine (uid 0, 644 or 755, mtime 0, sorted),
         so that equal files are equal bytes and no build layer is invalidated by a checkout.
         """
-        tree = f"{sha}:{self.prefix()}{'' if folder == '.' else folder}"
-        raw = self._bytes("archive", "--format=tar", tree)
+        raw = self._tar(f"{sha}:{self.prefix()}{'' if folder == '.' else folder}")
         out.parent.mkdir(parents=True, exist_ok=True)
         partial = out.with_suffix(".partial")
         with (
@@ -89,7 +88,7 @@ class Git:
 
     def export(self, sha: str, into: Path) -> None:
         """Write the files of this folder at `sha` into the directory `into`, all or nothing."""
-        raw = self._bytes("archive", "--format=tar", f"{sha}:{self.prefix()}")
+        raw = self._tar(f"{sha}:{self.prefix()}")
         into.parent.mkdir(parents=True, exist_ok=True)
         partial = Path(tempfile.mkdtemp(dir=into.parent, prefix="export-"))
         with tarfile.open(fileobj=io.BytesIO(raw)) as source:
@@ -136,6 +135,10 @@ class Git:
         }
         return self._run("commit-tree", tree, "-m", message, env=fixed)
 
+    def _tar(self, tree: str) -> bytes:
+        top = self._run("rev-parse", "--show-toplevel")  # below it, git archive looks elsewhere
+        return self._bytes("-C", top, "archive", "--format=tar", tree)
+
     def _identity(self) -> dict[str, str]:
         email = subprocess.run(
             ["git", "-C", str(self.root), "config", "user.email"], capture_output=True, text=True
@@ -171,5 +174,5 @@ class Git:
             raise FearlessError("git is not installed; a release is a git SHA") from None
         if done.returncode != 0:
             reason = done.stderr.decode(errors="replace").strip().splitlines()
-            raise FearlessError(f"git {argv[0]}: {reason[-1] if reason else 'failed'}")
+            raise FearlessError(f"git: {reason[-1] if reason else 'failed'}")
         return done.stdout

@@ -32,8 +32,7 @@ VARIABLES = {
 }
 
 COMMANDS = frozenset(
-    ("run", "list", "info", "clean", "forget", "ignore", "auto", "dumpdb", "help")
-    + ("tabcompletion", "strace", "reset-dep")
+    "run list info clean forget ignore auto dumpdb help tabcompletion strace reset-dep".split()
 )
 """doit's own commands: no task may have such a name."""
 

@@ -1,0 +1,272 @@
+"""In-memory providers that keep the rules of their slots, for tests of cores and plugins alike."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from fearless.errors import FearlessError, Refused
+from fearless.interfaces import (
+    BuildContext,
+    DataRun,
+    DataState,
+    Image,
+    MachineImage,
+    Release,
+    Report,
+    Stack,
+    Verdict,
+)
+
+
+class SilentReport:
+    """A Report that remembers its lines."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def line(self, text: str) -> None:
+        """Remember it."""
+        self.lines.append(text)
+
+    def progress(self, label: str, done: int, total: int | None = None, note: str = "") -> None:
+        """Ignore it."""
+
+
+class FakeCloud:
+    """A cloud whose clients are given; every load balancer is at 127.0.0.1."""
+
+    region = "us-east-1"
+
+    def __init__(self, clients: Mapping[str, Any] | None = None) -> None:
+        self.clients = dict(clients or {})
+        self.up = True
+
+    def ensure(self, report: Report) -> None:
+        """It is there."""
+        self.up = True
+
+    def running(self) -> bool:
+        """Whether `ensure` was called, or nobody stopped it."""
+        return self.up
+
+    def client(self, service: str) -> Any:
+        """The client given for that service."""
+        return self.clients[service]
+
+    def parameters(self, stack_name: str) -> dict[str, str]:
+        """None."""
+        return {}
+
+    def url(self, host: str, port: int) -> str:
+        """As on AWS."""
+        return f"http://{host}:{port}"
+
+    def public_url(self, name: str) -> str:
+        """As on AWS."""
+        return f"http://{name}"
+
+
+class FakeBuilder:
+    """Builds an image that is only a name."""
+
+    def __init__(self) -> None:
+        self.built: list[str] = []
+
+    def build(self, release: Release, context: BuildContext, report: Report) -> Image:
+        """An image named by the SHA."""
+        self.built.append(release.sha)
+        digest = f"sha256:{release.sha:0<64}"
+        return Image(release.app, release.sha, digest, digest, "fake:")
+
+
+class FakeRegistry:
+    """Images in a dict."""
+
+    def __init__(self) -> None:
+        self.images: dict[str, Image] = {}
+
+    def find(self, release: Release) -> Image | None:
+        """By SHA."""
+        return self.images.get(release.sha)
+
+    def push(self, image: Image) -> Image:
+        """Refuses another digest under the same tag."""
+        there = self.images.get(image.tag)
+        if there is not None and there.digest != image.digest:
+            raise Refused(f"tag {image.tag} holds {there.digest}, not {image.digest}")
+        return self.images.setdefault(image.tag, image)
+
+    def pull(self, image: Image, into: Path) -> Path:
+        """Nothing to write."""
+        return into
+
+    def list(self) -> Sequence[Image]:
+        """All."""
+        return list(self.images.values())
+
+    def delete(self, image: Image) -> None:
+        """By tag."""
+        self.images.pop(image.tag, None)
+
+
+class FakeBaker:
+    """Machine images in a dict."""
+
+    def __init__(self) -> None:
+        self.baked: dict[str, MachineImage] = {}
+
+    def find(self, release: Release) -> MachineImage | None:
+        """By SHA."""
+        return self.baked.get(release.sha)
+
+    def bake(self, release: Release, images: Sequence[Image], report: Report) -> MachineImage:
+        """Named by the SHA."""
+        made = MachineImage(f"ami-{release.sha[:17]}", release.sha, tuple(images), "inputs")
+        return self.baked.setdefault(release.sha, made)
+
+    def discard(self, image: MachineImage) -> None:
+        """By SHA."""
+        self.baked.pop(image.sha, None)
+
+
+class FakeProvisioner:
+    """Stacks in a dict; `deleted` remembers the ids deleted, in order."""
+
+    def __init__(self) -> None:
+        self.stacks: dict[str, Stack] = {}
+        self.deleted: list[str] = []
+        self.made = 0
+
+    def find(self, name: str) -> Stack | None:
+        """By name."""
+        return self.stacks.get(name)
+
+    def create(
+        self, release: Release, template: str, parameters: Mapping[str, str], report: Report
+    ) -> Stack:
+        """A complete stack with the outputs every template gives."""
+        if release.stack_name in self.stacks:
+            return self.stacks[release.stack_name]
+        self.made += 1
+        outputs = {
+            "LoadBalancerDNS": f"{release.stack_name}.elb.localhost",
+            "LoadBalancerZone": "Z1",
+            "ListenerPort": "80",
+            "AppRole": f"{release.stack_name}-role",
+            "StateTable": f"{release.stack_name}-state",
+        }
+        stack = Stack(
+            release.stack_name,
+            f"arn:stack/{release.stack_name}/{self.made}",
+            "CREATE_COMPLETE",
+            release.kind,
+            release.name,
+            release.sha,
+            datetime.fromtimestamp(self.made, UTC),
+            outputs,
+            release.tags(),
+        )
+        self.stacks[release.stack_name] = stack
+        return stack
+
+    def delete(self, stack: Stack, report: Report) -> None:
+        """By id."""
+        there = self.stacks.get(stack.name)
+        if there is not None and there.id == stack.id:
+            del self.stacks[stack.name]
+            self.deleted.append(stack.id)
+
+    def list(self, app: str) -> Sequence[Stack]:
+        """By tag."""
+        return [s for s in self.stacks.values() if s.tags.get("fearless:app") == app]
+
+
+@dataclass
+class FakeStore:
+    """Remembers who may write, and every call; `fail` names a method that is to raise."""
+
+    log: list[str] = field(default_factory=list)
+    writers: set[str] = field(default_factory=set)
+    states: dict[str, DataState] = field(default_factory=dict)
+    verdict: Verdict = field(default_factory=lambda: Verdict(10))
+    fail: str = ""
+
+    def _call(self, name: str, stack: Stack | None = None) -> None:
+        self.log.append(f"{name} {stack.name}" if stack else name)
+        if self.fail == name:
+            raise FearlessError(f"{name} failed")
+
+    def state(self, run: DataRun) -> DataState:
+        """What copy left."""
+        return self.states.get(run.id, DataState())
+
+    def copy(self, run: DataRun, report: Report) -> DataState:
+        """Everything at once."""
+        self._call("copy")
+        done = DataState("replay", read=10, written=12, dropped=1, changed=5)
+        return self.states.setdefault(run.id, done)
+
+    def follow(self, run: DataRun, report: Report) -> DataState:
+        """No lag."""
+        self._call("follow")
+        self.states[run.id] = replace(self.state(run), applied=3, lag=0.1)
+        return self.states[run.id]
+
+    def verify(self, run: DataRun, report: Report) -> Verdict:
+        """What the test says."""
+        self._call("verify")
+        return self.verdict
+
+    def drain(self, run: DataRun, report: Report) -> DataState:
+        """Nothing to drain."""
+        self._call("drain")
+        return self.state(run)
+
+    def writable(self, stack: Stack) -> bool:
+        """Whether it was opened and not fenced since."""
+        return stack.id in self.writers
+
+    def open(self, stack: Stack) -> None:
+        """Let it write."""
+        self._call("open", stack)
+        self.writers.add(stack.id)
+
+    def fence(self, stack: Stack, seconds: float | None) -> None:
+        """Stop it writing."""
+        self._call("fence" if seconds is None else "pause", stack)
+        self.writers.discard(stack.id)
+
+    def unfence(self, stack: Stack) -> None:
+        """Let it write again."""
+        self._call("unfence", stack)
+        self.writers.add(stack.id)
+
+    def confirm_fence(self, stack: Stack, report: Report) -> None:
+        """It is always sure."""
+        self._call("confirm", stack)
+
+    def forget(self, stack: Stack) -> None:
+        """Nothing is kept."""
+        self._call("forget", stack)
+
+
+class FakeDns:
+    """One record."""
+
+    def __init__(self) -> None:
+        self.target: str | None = None
+
+    def current(self) -> str | None:
+        """Where it points."""
+        return self.target
+
+    def point(self, target: Stack, expected: str | None) -> None:
+        """Compare and swap."""
+        wanted = target.outputs["LoadBalancerDNS"]
+        if self.target not in (expected, wanted):
+            raise Refused(f"the record points at {self.target}, not at {expected}")
+        self.target = wanted
