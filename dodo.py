@@ -77,5 +77,5 @@ def task_releases():
 
 
 def task_plugins():
-    """Tasks that plugins add"""
+    """Show the plugins, and run what tasks they add"""
     yield from runbook.plugin_tasks()

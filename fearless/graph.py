@@ -19,6 +19,7 @@ from doit.reporter import ConsoleReporter
 from fearless import names, progress
 from fearless.errors import ConfigError, FearlessError, explain, suggest
 from fearless.interfaces import Release
+from fearless.plugins import SLOTS
 from fearless.procedure import Done, Procedure, Step
 from fearless.project import Project
 
@@ -55,7 +56,7 @@ class Runbook:
         try:
             self.project = Project(self.root)
         except FearlessError as error:
-            raise InvalidDodoFile(str(error)) from None
+            raise _loading(error) from None
         signal.signal(signal.SIGTERM, lambda *_: self._leave(143))
         signal.signal(signal.SIGINT, lambda *_: self._leave(130))
 
@@ -128,7 +129,8 @@ class Runbook:
         return self._verb(self._releases)
 
     def plugin_tasks(self) -> Iterator[Task]:
-        """What plugins add with the `tasks` hook; their names are checked first."""
+        """Show the plugins; and what they add with the `tasks` hook, names checked first."""
+        yield {"basename": "plugins", "doc": "Show the plugins", **self._verb(self._plugins)}
         taken = self._own_tasks
         answers = self._asked(
             lambda: self.project.plugins.ask("tasks", project=self.project, release=self.release)
@@ -138,7 +140,7 @@ class Runbook:
                 name = str(task.get("basename", ""))
                 if not name or name in taken or name in COMMANDS:
                     raise InvalidDodoFile(
-                        f"error: {origin}: a task needs a `basename` that is not taken, "
+                        f"{origin}: a task needs a `basename` that is not taken, "
                         f"not {name!r} (taken: {', '.join(sorted({*taken, *COMMANDS}))})"
                     )
                 yield task
@@ -266,7 +268,7 @@ class Runbook:
         try:
             return ask()
         except FearlessError as error:
-            raise InvalidDodoFile(str(error)) from None
+            raise _loading(error) from None
 
     # ------------------------------------------------------------------ verbs
 
@@ -285,6 +287,16 @@ class Runbook:
         live = procedure.live()
         entries = releases(procedure.ledger.releases(), live.sha if live else None)
         self._print(entries, describe_releases(entries))
+
+    def _plugins(self) -> None:
+        plugins = self.project.plugins
+        offers = {
+            slot: {name: offer.origin for name, offer in plugins.offers(slot).items()}
+            for slot in SLOTS
+        }
+        lines = [f"  {origin}" for origin in plugins.origins()]
+        lines += [f"  [{slot}] {', '.join(sorted(names))}" for slot, names in offers.items()]
+        self._print({"plugins": plugins.origins(), "slots": offers}, "\n".join(lines))
 
     def _drop(self) -> None:
         from fearless.devstack import drop
@@ -363,7 +375,7 @@ class Runbook:
             if name not in VARIABLES:
                 known = "; ".join(f"{key}= {text}" for key, text in VARIABLES.items())
                 raise InvalidDodoFile(
-                    f"error: unknown variable {name!r}{suggest(name, VARIABLES)}. Known: {known}"
+                    f"unknown variable {name!r}{suggest(name, VARIABLES)}. Known: {known}"
                 )
         return {name: str(given.get(name, "")) for name in VARIABLES}
 
@@ -380,7 +392,7 @@ class Runbook:
             if word not in known and ":" not in word and not Path(word).exists():
                 hint = suggest(word, known)
                 if hint:
-                    raise InvalidDodoFile(f"error: there is no task {word!r}{hint}")
+                    raise InvalidDodoFile(f"there is no task {word!r}{hint}")
 
 
 class _Reporter(ConsoleReporter):  # type: ignore[misc]
@@ -410,6 +422,11 @@ class _Reporter(ConsoleReporter):  # type: ignore[misc]
         """Errors found while asking what is there already."""
         for message in self.runtime_errors:
             sys.stderr.write(message.rstrip() + "\n")
+
+
+def _loading(error: FearlessError) -> Any:
+    """doit itself prints `ERROR: ` before what goes wrong while dodo.py is read."""
+    return InvalidDodoFile(str(error).removeprefix("error: "))
 
 
 def _failed(error: Exception) -> Any:
