@@ -49,10 +49,9 @@ def ignoring(lines: Iterable[str]) -> Callable[[str], bool]:
             rules.append((glob(pattern), keep))
 
     def ignored(path: str) -> bool:
-        candidates = [path, *(str(parent) for parent in PurePosixPath(path).parents)]
         verdict = False
         for pattern, keep in rules:
-            if any(pattern.fullmatch(candidate) for candidate in candidates):
+            if any(pattern.fullmatch(str(part)) for part in _upwards(path)):
                 verdict = not keep
         return verdict
 
@@ -101,10 +100,9 @@ class Context:
         regex = glob(wanted)
         found: dict[str, dict[str, str]] = {}
         for name in self.files:
-            path = PurePosixPath(name)
-            for candidate in (path, *path.parents):
+            for candidate in _upwards(name):
                 if regex.fullmatch(str(candidate)):
-                    below = "" if candidate == path else str(path.relative_to(candidate))
+                    below = name.removeprefix(str(candidate)).lstrip("/")
                     found.setdefault(str(candidate), {})[below] = name
         return found
 
@@ -116,6 +114,12 @@ class Context:
                 if member.isdir() or name in self.files or name in always:
                     stream = source.extractfile(member) if member.isfile() else None
                     target.addfile(member, stream)
+
+
+def _upwards(path: str) -> list[PurePosixPath]:
+    """A path and the directories it is in, without the context's root."""
+    found = PurePosixPath(path)
+    return [found, *found.parents][:-1]
 
 
 def _clean(name: str) -> str:

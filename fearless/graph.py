@@ -151,7 +151,8 @@ class Runbook:
     def release(self) -> Release:
         """The release that sha= names (HEAD by default)."""
         sha, date = self.project.git.commit(self.variables["sha"] or "HEAD")
-        return names.release(self.project.app.name, sha, date, self.variables["tag"])
+        release = names.release(self.project.app.name, sha, date, self.variables["tag"])
+        return self.project.named(release)
 
     @cached_property
     def procedure(self) -> Procedure:
@@ -165,7 +166,8 @@ class Runbook:
         if not branch:
             raise ConfigError("devstack and drop need a branch: `doit devstack branch=NAME`")
         sha, date = self.project.git.commit(branch)
-        return self._procedure(names.devstack(self.project.app.name, branch, sha, date))
+        release = names.devstack(self.project.app.name, branch, sha, date)
+        return self._procedure(self.project.named(release))
 
     def _procedure(self, release: Release) -> Procedure:
         self.project.check()
@@ -321,7 +323,7 @@ class Runbook:
             raise ConfigError("drop needs a branch: `doit drop branch=NAME`")
         self.project.check()
         self.project.cloud.ensure(self.report)
-        release = names.devstack(self.project.app.name, branch, "0" * 40, "")
+        release = self.project.named(names.devstack(self.project.app.name, branch, "0" * 40, ""))
         procedure = Procedure(self.project, release, self.report, f"doit drop branch={branch}")
         atexit.register(procedure.lock.release)
         return procedure

@@ -228,7 +228,7 @@ class Layout:
             return {}
         except (ValueError, KeyError, TypeError) as error:
             raise CorruptImage(f"{self._index}: not an OCI image index ({error})") from error
-        return {entry.annotations[REF_NAME]: entry for entry in found if entry.annotations}
+        return {e.annotations[REF_NAME]: e for e in found if REF_NAME in e.annotations}
 
     def tag(self, name: str, manifest: Descriptor) -> None:
         """Make the tag name that manifest, whatever it named before."""
@@ -312,7 +312,7 @@ def to_docker_archive(layout: Layout, digest: str, out: Path, tags: tuple[str, .
     with tarfile.open(out, "w") as tar:
         _add(tar, name, config)
         for layer in manifest.layers:
-            tar.add(layout.path(layer.digest), f"{hex_of(layer.digest)}/layer.tar")
+            tar.add(layout.path(layer.digest), f"{hex_of(layer.digest)}/layer.tar", filter=_plain)
         layers = [f"{hex_of(layer.digest)}/layer.tar" for layer in manifest.layers]
         entry = {"Config": name, "RepoTags": list(tags) or None, "Layers": layers}
         _add(tar, "manifest.json", canonical([entry]))
@@ -335,6 +335,12 @@ def _add(tar: tarfile.TarFile, name: str, data: bytes) -> None:
     member = tarfile.TarInfo(name)
     member.size = len(data)
     tar.addfile(member, io.BytesIO(data))
+
+
+def _plain(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    member.uid = member.gid = member.mtime = 0
+    member.uname = member.gname = ""
+    return member
 
 
 def _publish(stream: IO[bytes], directory: Path, target: Any) -> Path:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
+from dataclasses import replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, cast
@@ -12,6 +14,7 @@ from fearless.config import App, Config, ConfigFile, Slot
 from fearless.errors import ConfigError
 from fearless.git import Git
 from fearless.ledger import Ledger
+from fearless.names import STACK_LIMIT
 from fearless.plugins import SLOTS, Plugins
 
 DEFAULTS = {
@@ -163,6 +166,19 @@ class Project:
     def ledger(self) -> Ledger:
         """The release ledger."""
         return Ledger(self.cloud.client("dynamodb"), self.app.name)
+
+    def named(self, release: interfaces.Release) -> interfaces.Release:
+        """The release, with the stack name a plugin wants for it, if one does."""
+        answers = self.plugins.ask("stack_name", release=release)
+        if not answers:
+            return release
+        name, origin = answers[0]
+        if not re.fullmatch(rf"[a-z][a-z0-9-]{{0,{STACK_LIMIT - 1}}}", str(name)):
+            raise ConfigError(
+                f"{origin}: {name!r} is not a stack name: a letter, then letters, digits and -, "
+                f"{STACK_LIMIT} at most"
+            )
+        return replace(release, stack_name=str(name))
 
     def check(self) -> None:
         """Validate every slot's provider and settings, without making any of them."""

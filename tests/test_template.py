@@ -11,11 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from stacks import SHA, TABLES, release, template
 
 from fearless.errors import ConfigError
 from fearless.interfaces import Kind, TableSpec
 from fearless.template import SIZE_LIMIT, parse, render
+from tests.stacks import SHA, TABLES, release, template
 
 GOLDEN = Path(__file__).parent / "golden"
 

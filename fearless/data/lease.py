@@ -1,0 +1,265 @@
+"""One writer at a time, and none before the last one's requests can no longer land."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import socket
+import threading
+import time
+import uuid
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from fearless.data.calls import Caller
+from fearless.data.state import Row, StateTable
+from fearless.errors import FearlessError, Refused
+from fearless.interfaces import Report
+
+
+class LeaseLost(FearlessError):
+    """Our lease ran out (a long pause) or was taken over; nothing more may be written."""
+
+
+class Halted(FearlessError):
+    """Another thread of this process failed; its error is the one to show."""
+
+
+def boottime() -> float:
+    """Seconds on a clock that also runs while the machine is suspended."""
+    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
+
+
+def _read(path: str) -> str:
+    try:
+        return Path(path).read_text()
+    except OSError:
+        return ""
+
+
+def started(pid: int) -> str | None:
+    """When the process began, in the kernel's ticks; None when there is none of that id."""
+    text = _read(f"/proc/{pid}/stat")
+    if not text or text.rpartition(")")[2].split()[0] in "ZX":
+        return None
+    return text.rpartition(")")[2].split()[19]
+
+
+@dataclass(frozen=True)
+class Owner:
+    """A process, told apart from every other one anywhere and at any time.
+
+    `place` is the machine's boot and its process namespace: only there does `pid` mean anything.
+    """
+
+    host: str
+    place: str
+    pid: int
+    start: str
+    id: str
+
+    @classmethod
+    def me(cls) -> Owner:
+        """This process, as a new owner."""
+        boot = _read("/proc/sys/kernel/random/boot_id").strip()
+        try:
+            space = Path("/proc/self/ns/pid").readlink().name
+        except OSError:
+            space = ""
+        pid = os.getpid()
+        place = f"{boot}/{space}" if boot and space else ""
+        return cls(socket.gethostname(), place, pid, started(pid) or "", uuid.uuid4().hex)
+
+    def dead(self, row: Row) -> bool:
+        """True when the owner in `row` ran here and certainly does not any more."""
+        if not self.place or row["place"] != self.place:
+            return False
+        return started(int(row["pid"])) != str(row["start"])
+
+
+class Lease:
+    """Holds the run while in a `with` block. All times in seconds.
+
+    `zombie` is how long a request that was sent may take to land at most. `duration` is how
+    long the lease holds without renewal, `budget` how long one request may take.
+    """
+
+    def __init__(
+        self,
+        state: StateTable,
+        report: Report,
+        zombie: float,
+        *,
+        duration: float = 40.0,
+        budget: float = 12.0,
+        clock: Callable[[], float] = boottime,
+        sleep: Callable[[float], None] = time.sleep,
+        owner: Owner | None = None,
+        heartbeat: bool = True,
+    ) -> None:
+        self._state = state
+        self._report = report
+        self._zombie = zombie
+        self._duration = duration
+        self._budget = min(budget, duration / 3)
+        self._clock = clock
+        self._sleep = sleep
+        self._owner = owner or Owner.me()
+        self._heartbeat = heartbeat
+        self._lock = threading.RLock()
+        self._stop = threading.Event()
+        self._thread: threading.Thread | None = None
+        self._renewed = float("-inf")
+        self._quiet_until = float("-inf")
+        self._raw = Caller(lambda: None, lambda: None, clock, sleep, patience=duration / 2)
+        self.meta: Row = {}
+        self.stopped = threading.Event()
+        self.halt = threading.Event()
+
+    @property
+    def epoch(self) -> int:
+        """Grows with every owner."""
+        return int(self.meta["epoch"])
+
+    def __enter__(self) -> Lease:
+        self._acquire()
+        if self._heartbeat:
+            self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
+            self._thread.start()
+        try:
+            self.wait_quiet("the process before this one ended without saying so")
+        except BaseException:
+            self._release()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self._release()
+
+    def guard(self) -> None:
+        """Raise unless a request sent now is certain to be answered within the lease."""
+        if self.halt.is_set():
+            raise Halted("stopped, because another part failed")
+        if self.stopped.is_set():
+            raise LeaseLost("another process has taken this run over")
+        left = self._renewed + self._duration - self._clock()
+        if left < self._budget:
+            raise LeaseLost(
+                "the run's lease was not renewed in time (was this process paused?): run it again"
+            )
+        if left < self._duration * 2 / 3:
+            self.update({})
+
+    def unknown(self) -> None:
+        """Remember that a write of ours may land as late as `zombie` seconds from now."""
+        with self._lock:
+            self._quiet_until = max(self._quiet_until, self._clock() + self._zombie)
+
+    def wait_quiet(self, why: str) -> None:
+        """Return when no request of us or of an owner before us can land any more."""
+        said = False
+        while (left := self._quiet_until - self._clock()) > 0:
+            if self._zombie >= 5 and not said:
+                self._report.line(f"{why}: waiting {left:.0f} s until its last request is dead")
+                said = True
+            self._report.progress("waiting", int(self._zombie - left), int(self._zombie), why)
+            self._sleep(min(left, 1.0))
+            self.guard()
+
+    def update(self, changes: Row) -> None:
+        """Change the run's META row; this also renews the lease. Raises LeaseLost."""
+        with self._lock:
+            now = self._clock()
+            meta = {**self.meta, **changes, "version": int(self.meta["version"]) + 1}
+            if not self._state.put_meta(self._raw, meta, int(self.meta["version"])):
+                self.stopped.set()
+                raise LeaseLost("another process has taken this run over")
+            self.meta, self._renewed = meta, now
+
+    def _acquire(self) -> None:
+        while True:
+            meta = self._state.meta(self._raw)
+            if meta is None:
+                meta = {"phase": "none", "generation": 0, "epoch": 0, "version": 0, "owner": ""}
+                if self._take(meta, None, 0.0):
+                    return
+            elif not meta["owner"]:
+                if self._take(meta, int(meta["version"]), float(meta.get("quiet_for", 0))):
+                    return
+            else:
+                silent = meta if self._owner.dead(meta) else self._wait_for_expiry(meta)
+                if silent and self._take(silent, int(silent["version"]), self._zombie):
+                    return
+
+    def _wait_for_expiry(self, meta: Row) -> Row | None:
+        """The row of an owner that stayed silent for a whole lease; None if it let go.
+
+        One renewal may have been under way when its sender died; two mean it is alive.
+        """
+        self._report.line(
+            f"the run is held by process {meta['pid']} on {meta['host']}: "
+            "waiting to see whether it is alive"
+        )
+        renewals, deadline = 0, self._clock() + float(meta["duration"])
+        while (left := deadline - self._clock()) > 0:
+            self._report.progress("waiting", 0, None, f"for process {meta['pid']}")
+            self._sleep(min(left, 1.0))
+            now = self._state.meta(self._raw)
+            if now is None or now["owner"] != meta["owner"]:
+                return None
+            if now["version"] != meta["version"]:
+                renewals, deadline, meta = renewals + 1, self._clock() + float(now["duration"]), now
+            if renewals > 1:
+                raise Refused(
+                    f"process {meta['pid']} on {meta['host']} is working on this data run since "
+                    f"{meta['since']}: wait for it, or stop it"
+                )
+        return meta
+
+    def _take(self, meta: Row, seen: int | None, quiet: float) -> bool:
+        now = self._clock()
+        mine: dict[str, Any] = {
+            "owner": self._owner.id,
+            "host": self._owner.host,
+            "place": self._owner.place,
+            "pid": self._owner.pid,
+            "start": self._owner.start,
+            "since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
+            "duration": int(self._duration) + 1,
+            "quiet_for": 0,
+            "epoch": int(meta["epoch"]) + 1,
+            "version": int(meta["version"]) + 1,
+        }
+        if not self._state.put_meta(self._raw, {**meta, **mine}, seen):
+            return False
+        self.meta, self._renewed = {**meta, **mine}, now
+        self._quiet_until = self._clock() + quiet
+        return True
+
+    def _release(self) -> None:
+        self._stop.set()
+        if self._thread is not None:
+            self._thread.join()
+        left = max(0.0, self._quiet_until - self._clock())
+        with contextlib.suppress(FearlessError, ClientError, BotoCoreError):
+            if not self.stopped.is_set():
+                self.update({"owner": "", "quiet_for": int(left) + (left > 0)})
+
+    def _beat(self) -> None:
+        while not self._stop.wait(self._duration / 5):
+            try:
+                self.update({})
+            except LeaseLost:
+                return
+            except (FearlessError, ClientError, BotoCoreError):
+                continue

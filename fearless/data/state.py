@@ -1,0 +1,136 @@
+"""The rows a data run remembers itself by. They are the only truth: any process can go on.
+
+`RUN#id / META` is the run and its lease in one row. Everything else is of one generation
+(a recopy begins another): `RUN#id#G0001 / T#orders#SEG#0003`, `...#SHARD#<id>`, `...#Q#<hash>`.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+from decimal import Decimal
+from typing import Any
+
+from botocore.exceptions import ClientError
+
+from fearless.data.calls import Caller, code
+from fearless.data.items import Item
+from fearless.errors import FearlessError
+
+Row = dict[str, Any]
+CONDITION_FAILED = "ConditionalCheckFailedException"
+
+
+class Outdated(FearlessError):
+    """Another process has taken the run over."""
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Decimal):
+        return int(value) if value == value.to_integral_value() else value
+    if isinstance(value, dict):
+        return {name: _plain(member) for name, member in value.items()}
+    if isinstance(value, list):
+        return [_plain(member) for member in value]
+    return value
+
+
+def load(typed: Mapping[str, Any]) -> Row:
+    """A row as plain values; whole numbers are ints."""
+    return {name: _plain(value) for name, value in Item(dict(typed)).items()}
+
+
+class StateTable:
+    """Reads and writes the rows of one run."""
+
+    def __init__(self, client: Any, table: str, run: str) -> None:
+        self._client = client
+        self._table = table
+        self._pk = f"RUN#{run}"
+        self._lock = threading.Lock()
+        self._counter = 0
+
+    def meta(self, caller: Caller) -> Row | None:
+        """The META row, read consistently."""
+        answer = caller.read(
+            self._client.get_item,
+            TableName=self._table,
+            Key={"pk": {"S": self._pk}, "sk": {"S": "META"}},
+            ConsistentRead=True,
+        )
+        return load(answer["Item"]) if "Item" in answer else None
+
+    def put_meta(self, caller: Caller, meta: Row, seen: int | None) -> bool:
+        """Replace META if it is still at version `seen` (None: absent). False: it is not."""
+        row = {**meta, "pk": self._pk, "sk": "META"}
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if seen is not None:
+            condition = {
+                "ConditionExpression": "version = :seen",
+                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
+            }
+        try:
+            caller.write(
+                self._client.put_item, TableName=self._table, Item=Item.of(row).typed, **condition
+            )
+        except ClientError as error:
+            if code(error) != CONDITION_FAILED:
+                raise
+            now = self.meta(caller)
+            return now is not None and _same(now, row)
+        return True
+
+    def rows(self, caller: Caller, generation: int, prefix: str = "") -> list[Row]:
+        """Every row of a generation whose sort key starts with `prefix`, in order."""
+        rows: list[Row] = []
+        request: dict[str, Any] = {
+            "TableName": self._table,
+            "ConsistentRead": True,
+            "KeyConditionExpression": "pk = :pk",
+            "ExpressionAttributeValues": {":pk": {"S": self._partition(generation)}},
+        }
+        if prefix:
+            request["KeyConditionExpression"] += " AND begins_with(sk, :prefix)"
+            request["ExpressionAttributeValues"][":prefix"] = {"S": prefix}
+        while True:
+            page = caller.read(self._client.query, **request)
+            rows += [load(item) for item in page["Items"]]
+            if "LastEvaluatedKey" not in page:
+                return rows
+            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
+
+    def put(self, caller: Caller, generation: int, epoch: int, sk: str, row: Row) -> None:
+        """Write a row unless a newer one is there: a late repetition can never undo a later one.
+
+        Raises Outdated when another process with a higher epoch has written it.
+        """
+        with self._lock:
+            self._counter += 1
+            version = (epoch << 40) + self._counter
+        row = {**row, "pk": self._partition(generation), "sk": sk, "v": version}
+        try:
+            caller.write(
+                self._client.put_item,
+                TableName=self._table,
+                Item=Item.of(row).typed,
+                ConditionExpression="attribute_not_exists(pk) OR v < :v",
+                ExpressionAttributeValues={":v": {"N": str(version)}},
+            )
+        except ClientError as error:
+            if code(error) != CONDITION_FAILED:
+                raise
+            found = caller.read(
+                self._client.get_item,
+                TableName=self._table,
+                Key={"pk": {"S": row["pk"]}, "sk": {"S": sk}},
+                ConsistentRead=True,
+            ).get("Item")
+            if found is None or int(found["v"]["N"]) >> 40 > epoch:
+                raise Outdated("another process has taken this run over") from error
+
+    def _partition(self, generation: int) -> str:
+        return f"{self._pk}#G{generation:04d}"
+
+
+def _same(found: Row, written: Row) -> bool:
+    return found == load(Item.of(written).typed)

@@ -1,0 +1,127 @@
+"""Put another image onto a running dev stack of the embedded cloud: `[deploy] use = "local"`."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Callable
+from typing import Any
+
+from fearless.errors import FearlessError
+from fearless.interfaces import Cloud, Image, Release, Report, Stack
+from fearless.local.source import override_name
+
+
+class LocalDeployer:
+    """Says in an SSM parameter which image a stack runs, and waits until every instance does.
+
+    `timeout` is how long that may take, in seconds.
+    """
+
+    def __init__(
+        self,
+        cloud: Cloud,
+        timeout: float = 180.0,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], None] = time.sleep,
+    ) -> None:
+        self.cloud = cloud
+        self.timeout = timeout
+        self._clock, self._sleep = clock, sleep
+
+    def deployed(self, stack: Stack) -> str | None:
+        """The image reference the stack was last told to run, if any."""
+        ssm = self.cloud.client("ssm")
+        try:
+            parameter = ssm.get_parameter(Name=override_name(stack.name))["Parameter"]
+        except ssm.exceptions.ParameterNotFound:
+            return None
+        return str(json.loads(parameter["Value"])["reference"])
+
+    def deploy(self, release: Release, stack: Stack, image: Image, report: Report) -> None:
+        """Replace the container everywhere in the stack; return when all of them are healthy."""
+        value = {
+            "reference": image.reference,
+            "repository": image.repository,
+            "tag": image.tag,
+            "digest": image.digest,
+            "image_id": image.image_id,
+            "sha": release.sha,
+            "release": release.name,
+        }
+        self.cloud.client("ssm").put_parameter(
+            Name=override_name(stack.name), Type="String", Value=json.dumps(value), Overwrite=True
+        )
+        deadline = self._clock() + self.timeout
+        while True:
+            desired = self._desired(stack)
+            done = self._healthy(stack, image)
+            report.progress("instances", min(done, desired), desired, image.tag)
+            if done >= desired and self._settled(stack, image):
+                return
+            if self._clock() > deadline:
+                raise FearlessError(
+                    f"{stack.name}: {done} of {desired} instances run {image.tag} and are healthy "
+                    f"after {self.timeout:.0f} s{self._why(stack)}"
+                )
+            self._sleep(0.2)
+
+    def forget(self, stack: Stack) -> None:
+        """Remove the parameter."""
+        ssm = self.cloud.client("ssm")
+        try:
+            ssm.delete_parameter(Name=override_name(stack.name))
+        except ssm.exceptions.ParameterNotFound:
+            return
+
+    def _desired(self, stack: Stack) -> int:
+        return int(self._group(stack)["DesiredCapacity"])
+
+    def _group(self, stack: Stack) -> dict[str, Any]:
+        name = stack.outputs["AutoScalingGroup"]
+        groups = self.cloud.client("autoscaling").describe_auto_scaling_groups(
+            AutoScalingGroupNames=[name]
+        )["AutoScalingGroups"]
+        if not groups:
+            raise FearlessError(f"{stack.name} has no auto-scaling group {name}: was it deleted?")
+        return dict(groups[0])
+
+    def _running(self, stack: Stack) -> dict[str, str]:
+        """Instance id -> image reference, of the stack's instances that are not terminated."""
+        filters = [
+            {
+                "Name": "tag:aws:autoscaling:groupName",
+                "Values": [stack.outputs["AutoScalingGroup"]],
+            },
+            {"Name": "instance-state-name", "Values": ["pending", "running"]},
+        ]
+        found = {}
+        for page in (
+            self.cloud.client("ec2").get_paginator("describe_instances").paginate(Filters=filters)
+        ):
+            for reservation in page["Reservations"]:
+                for instance in reservation["Instances"]:
+                    tags = {t["Key"]: t["Value"] for t in instance.get("Tags", ())}
+                    found[instance["InstanceId"]] = tags.get("fearless:image", "")
+        return found
+
+    def _healthy(self, stack: Stack, image: Image) -> int:
+        running = self._running(stack)
+        targets = self.cloud.client("elbv2").describe_target_health(
+            TargetGroupArn=stack.outputs["TargetGroup"]
+        )["TargetHealthDescriptions"]
+        return sum(
+            target["TargetHealth"]["State"] == "healthy"
+            and running.get(target["Target"]["Id"]) == image.reference
+            for target in targets
+        )
+
+    def _settled(self, stack: Stack, image: Image) -> bool:
+        return all(reference == image.reference for reference in self._running(stack).values())
+
+    def _why(self, stack: Stack) -> str:
+        status = getattr(self.cloud, "status", lambda: None)() or {}
+        for group in status.get("groups", ()):
+            if group["name"] == stack.outputs["AutoScalingGroup"] and group["problem"]:
+                return f": {group['problem']}"
+        return ": look at `fearless local status`"

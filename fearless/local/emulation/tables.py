@@ -1,0 +1,64 @@
+"""DynamoDB tables: what a template says is honoured, and a restart visibly ends each stream."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from fearless.local.emulation.handlers import after, before_delete
+
+TABLE = "AWS::DynamoDB::Table"
+
+
+def install() -> None:
+    """Honour TTL, PITR and deletion protection, and renew streams when state is loaded."""
+    from ministack.services import dynamodb
+
+    def honour(name: str, properties: Mapping[str, Any], attributes: Any) -> dict[str, Any]:
+        recovery = properties.get("PointInTimeRecoverySpecification") or {}
+        dynamodb._pitr_settings[name] = _true(recovery.get("PointInTimeRecoveryEnabled", False))
+        expiry = properties.get("TimeToLiveSpecification") or {}
+        enabled = _true(expiry.get("Enabled", False))
+        attribute = expiry.get("AttributeName", "")
+        dynamodb._ttl_settings[name] = {
+            "TimeToLiveStatus": "ENABLED" if enabled else "DISABLED",
+            "AttributeName": attribute if enabled else "",
+        }
+        table = dynamodb._tables[name]
+        table["DeletionProtectionEnabled"] = _true(table.get("DeletionProtectionEnabled"))
+        if encryption := properties.get("SSESpecification"):
+            table["SSEDescription"] = dynamodb._sse_description_from_spec(
+                {"Enabled": _true(encryption.get("SSEEnabled")), **encryption}
+            )
+        if arn := table.get("LatestStreamArn"):
+            table["LatestStreamLabel"] = arn.rpartition("/stream/")[2]
+        return dict(attributes)
+
+    def refuse_protected(name: str) -> None:
+        if (dynamodb._tables.get(name) or {}).get("DeletionProtectionEnabled"):
+            raise ValueError(
+                f"Resource cannot be deleted as it is currently protected against deletion. "
+                f"Disable deletion protection first: {name}"
+            )
+
+    restore = dynamodb.load_persisted_state
+
+    def load_persisted_state(state: Mapping[str, Any]) -> None:
+        restore(state)
+        for table in dynamodb._tables.all_values():
+            renew_stream(table, dynamodb._stream_label())
+
+    after(TABLE, honour)
+    before_delete(TABLE, refuse_protected)
+    dynamodb.load_persisted_state = load_persisted_state
+
+
+def renew_stream(table: dict[str, Any], label: str) -> None:
+    """Give an enabled stream a new ARN: its records are gone, so no old position is valid."""
+    if (table.get("StreamSpecification") or {}).get("StreamEnabled"):
+        table["LatestStreamLabel"] = label
+        table["LatestStreamArn"] = f"{table['TableArn']}/stream/{label}"
+
+
+def _true(value: Any) -> bool:
+    return str(value).lower() == "true"

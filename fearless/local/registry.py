@@ -1,0 +1,128 @@
+"""Keeps container images in a folder: one OCI image layout per repository."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from fearless import oci
+from fearless.errors import FearlessError, Refused
+from fearless.interfaces import Image, Release
+
+if TYPE_CHECKING:
+    from fearless.project import Project
+
+
+class LocalRegistry:
+    """`[registry] use = "local"`: `directory` is a folder of the project.
+
+    Tags never move: a tag holds the digest it was first pushed with until it is deleted.
+    Several processes may use it at the same time.
+    """
+
+    def __init__(self, project: Project, directory: str = ".fearless/registry") -> None:
+        self.directory = project.root / directory
+
+    def find(self, release: Release) -> Image | None:
+        """The image of the release's app tagged with its SHA."""
+        entry = self._layout(release.app).tags().get(release.sha)
+        return self._image(release.app, release.sha, entry) if entry else None
+
+    def push(self, image: Image) -> Image:
+        """Store an image from an OCI layout or a Docker engine, and read it back.
+
+        Raises Refused when the tag holds another digest, CorruptImage when what was read
+        is not what was to be stored; then the tag is as before.
+        """
+        layout = oci.Layout.create(self.directory / image.repository)
+        held = self._held(layout, image)
+        if held:
+            return held
+        kind, _, source = image.source.partition(":")
+        if kind == "oci":
+            return self._publish(layout, image, oci.Layout(Path(source)), image.digest)
+        if kind == "docker":
+            with tempfile.TemporaryDirectory(dir=self.directory, prefix=".push-") as work:
+                saved = oci.Layout.create(Path(work) / "saved")
+                digest = _save(source, Path(work) / "image.tar", saved)
+                return self._publish(layout, image, saved, digest)
+        raise FearlessError(
+            f"cannot push {image.repository}:{image.tag} from {image.source or 'nowhere'!r}: "
+            "a source is `oci:<layout directory>` or `docker:<image id>`"
+        )
+
+    def pull(self, image: Image, into: Path) -> Path:
+        """Add the image to the OCI layout `into`, tagged `<repository>:<tag>`; every byte checked.
+
+        Raises FearlessError when the registry does not have that digest.
+        """
+        layout = self._layout(image.repository)
+        if not (layout.exists() and layout.path(image.digest).is_file()):
+            raise FearlessError(
+                f"{self.directory} has no {image.reference}: build and push it with `doit image`"
+            )
+        with layout.lock(shared=True):
+            target = oci.Layout.create(into)
+            manifest = target.copy_from(layout, image.digest)
+            target.tag(f"{image.repository}:{image.tag}", manifest)
+        return into
+
+    def list(self) -> Sequence[Image]:
+        """Every tagged image, by repository and tag."""
+        found = []
+        for path in sorted(self.directory.glob("*/oci-layout")):
+            repository = path.parent.name
+            for tag, entry in sorted(oci.Layout(path.parent).tags().items()):
+                found.append(self._image(repository, tag, entry))
+        return found
+
+    def delete(self, image: Image) -> None:
+        """Remove the tag if it still holds that digest, and every blob no tag needs any more."""
+        layout = self._layout(image.repository)
+        if not layout.exists():
+            return
+        with layout.lock():
+            held = layout.tags().get(image.tag)
+            if held and held.digest == image.digest:
+                layout.untag(image.tag)
+            layout.collect()
+
+    def _publish(self, layout: oci.Layout, image: Image, source: oci.Layout, digest: str) -> Image:
+        with layout.lock():
+            held = layout.tags().get(image.tag)
+            if held and held.digest != digest:
+                raise Refused(
+                    f"{image.repository}:{image.tag} is {held.digest} in {self.directory} already, "
+                    f"and would become {digest}: a tag never moves; delete it first if it must"
+                )
+            manifest = layout.copy_from(source, digest)
+            layout.tag(image.tag, manifest)
+            return self._image(image.repository, image.tag, layout.tags()[image.tag])
+
+    def _held(self, layout: oci.Layout, image: Image) -> Image | None:
+        """What the tag holds if that is the image already, so that nothing need be saved."""
+        entry = layout.tags().get(image.tag)
+        if not entry or image.digest:
+            return None
+        held = self._image(image.repository, image.tag, entry)
+        if held.image_id != image.image_id:
+            return None
+        layout.verify(entry.digest)
+        return held
+
+    def _image(self, repository: str, tag: str, entry: oci.Descriptor) -> Image:
+        layout = self._layout(repository)
+        image_id = layout.manifest(entry.digest).config.digest
+        return Image(repository, tag, entry.digest, image_id, f"oci:{layout.root}")
+
+    def _layout(self, repository: str) -> oci.Layout:
+        return oci.Layout(self.directory / repository)
+
+
+def _save(image_id: str, archive: Path, layout: oci.Layout) -> str:
+    from fearless.local import engine
+
+    engine.save(engine.require(), image_id, archive)
+    return oci.from_docker_archive(archive, layout).digest
