@@ -47,7 +47,9 @@ def collect(procedure: Procedure) -> dict[str, Any]:
         if live is not None and stack.id == live.stack_id:
             result["live"] = {**entry, "url": procedure.public_url(), "since": live.since}
         elif stack.kind == "dev":
-            result["devstacks"].append({**entry, "branch": stack.tags.get("fearless:branch")})
+            branch = stack.tags.get("fearless:branch")
+            deployed = (ledger.get("DEV", str(branch)) or {}).get("sha", stack.sha)
+            result["devstacks"].append({**entry, "branch": branch, "sha": deployed})
         elif stack.id in records:
             result["former"].append(entry)
         else:

@@ -19,7 +19,7 @@ import zipfile
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 
-from fearless import layer, oci
+from fearless import docker_archive, layer, oci
 from fearless.layer import Member
 
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
@@ -56,7 +56,7 @@ def write(archive: Path, wheels: Iterable[Path] = ()) -> None:
             "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "tests/base_image.py"}],
         }
         manifest = layout.put_image(oci.canonical(config), (blob,))
-        oci.to_docker_archive(layout, manifest.digest, archive, (NAME,))
+        docker_archive.write(layout, manifest.digest, archive, (NAME,))
 
 
 def members(wheels: Iterable[Path] = ()) -> dict[str, Member]:

@@ -19,6 +19,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -92,7 +93,15 @@ def start(directory: Path, *, isolated: bool = True) -> Iterator[DockerEngine]:
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        shutil.rmtree(directory, ignore_errors=True)
+        _unmount_below(directory)
+        shutil.rmtree(directory)
+
+
+def _unmount_below(directory: Path) -> None:
+    """dockerd leaves the mount of its network namespace behind."""
+    mounted = [Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines()]
+    for path in reversed([path for path in mounted if path.is_relative_to(directory)]):
+        subprocess.run(["umount", "--lazy", path], check=True)
 
 
 def _when_ready(process: subprocess.Popen[bytes], host: str, directory: Path) -> DockerEngine:
@@ -114,6 +123,11 @@ def _without(reason: str) -> NoReturn:
     pytest.skip(reason)
 
 
+def _directory() -> Path:
+    """A short path: the name of a socket has at most 107 characters."""
+    return Path(tempfile.mkdtemp(prefix="docker-"))
+
+
 def _check() -> None:
     if not shutil.which("dockerd"):
         _without("dockerd is not installed (Debian: apt-get install docker.io)")
@@ -122,20 +136,20 @@ def _check() -> None:
 
 
 @pytest.fixture(scope="session")
-def docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
+def docker_engine() -> Iterator[DockerEngine]:
     """An engine with the base image, in its own network namespace. It is not in DOCKER_HOST."""
     _check()
-    with start(tmp_path_factory.mktemp("docker")) as engine:
+    with start(_directory()) as engine:
         engine.load_base()
         yield engine
 
 
 @pytest.fixture(scope="session")
-def host_docker_engine(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DockerEngine]:
+def host_docker_engine() -> Iterator[DockerEngine]:
     """An engine with the base image whose host network is this machine's."""
     _check()
     if Path("/sys/class/net/docker0").exists():
         _without("this machine runs a Docker engine already, and a second would delete its bridge")
-    with start(tmp_path_factory.mktemp("docker"), isolated=False) as engine:
+    with start(_directory(), isolated=False) as engine:
         engine.load_base()
         yield engine

@@ -148,7 +148,7 @@ def _policy(*statements: Mapping[str, Any]) -> str:
 class Shop:
     """A running shop."""
 
-    def __init__(self, process: subprocess.Popen[str], url: str) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], url: str) -> None:
         self.process = process
         self.url = url
 
@@ -175,6 +175,7 @@ def running(
 ) -> Iterator[Shop]:
     """Run `python -m shop` in `folder` until the block ends."""
     port = free_port()
+    log = folder / f"shop-{port}.log"
     inherited = {k: v for k, v in os.environ.items() if not k.startswith(("AWS_", "FEARLESS_"))}
     process = subprocess.Popen(
         [sys.executable, "-m", "shop"],
@@ -190,27 +191,24 @@ def running(
             **{f"TABLE_{table.upper()}": name for table, name in tables.items()},
             **env,
         },
-        stdout=subprocess.PIPE,
+        stdout=log.open("w"),
         stderr=subprocess.STDOUT,
-        text=True,
     )
     url = f"http://127.0.0.1:{port}"
     try:
         deadline = time.monotonic() + start_timeout
         while not _healthy(url):
             if process.poll() is not None or time.monotonic() > deadline:
-                process.terminate()
-                raise AssertionError(f"the shop did not start: {process.communicate()[0]}")
+                raise AssertionError(f"the shop did not start: {log.read_text()}")
             time.sleep(0.05)
         yield Shop(process, url)
     finally:
-        if process.poll() is None:
-            process.terminate()
+        process.terminate()
         try:
-            process.communicate(timeout=30)
+            process.wait(30)
         except subprocess.TimeoutExpired:
             process.kill()
-            process.communicate()
+            process.wait()
             raise
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from fearless.errors import ConfigError, Refused, suggest
@@ -42,16 +42,15 @@ def check_capabilities(summary: Mapping[str, Any], allowed: Iterable[str]) -> li
 
 def what_it_makes(
     stack_name: str, changes: Sequence[Mapping[str, Any]], capabilities: Sequence[str]
-) -> Iterator[str]:
-    """Lines that show a change set: how much in all, then the resources by type."""
-    kinds: dict[str, list[str]] = defaultdict(list)
-    for change in changes:
-        resource = change["ResourceChange"]
-        kinds[resource["ResourceType"]].append(resource["LogicalResourceId"])
+) -> str:
+    """One line that shows a change set: how many resources in all, and how many of each type."""
+    kinds = Counter(change["ResourceChange"]["ResourceType"] for change in changes)
+    shown = (
+        kind.removeprefix("AWS::") + (f" x{count}" if count > 1 else "")
+        for kind, count in sorted(kinds.items())
+    )
     with_what = f" with {', '.join(capabilities)}" if capabilities else ""
-    yield f"stack {stack_name}: {len(changes)} resources to create{with_what}"
-    for kind, names in sorted(kinds.items()):
-        yield f"  {kind}: {', '.join(sorted(names))}"
+    return f"stack {stack_name}: {len(changes)} resources{with_what}: {', '.join(shown)}"
 
 
 def tag_list(tags: Mapping[str, str]) -> list[dict[str, str]]:

@@ -165,8 +165,7 @@ class CloudFormation:
             )
             change = {"ChangeSetId": made["Id"], "StackId": made["StackId"]}
         change = self._planned(change["ChangeSetId"], str(change["StackId"]))
-        for line in what_it_makes(release.stack_name, change["Changes"], needed):
-            report.line(line)
+        report.line(what_it_makes(release.stack_name, change["Changes"], needed))
         if release.kind == "release":
             self._protect(str(change["StackId"]))
         if change["ExecutionStatus"] == "AVAILABLE":

@@ -93,22 +93,25 @@ class DockerBuilder:
         self, client: DockerClient, archive: Path, options: Mapping[str, Any]
     ) -> Iterable[dict[str, Any]]:
         from docker.errors import APIError, DockerException
+        from urllib3.exceptions import HTTPError
 
         deadline = time.monotonic() + self.timeout
         try:
             with archive.open("rb") as file:
-                yield from _until(
-                    deadline,
-                    client.api.build(fileobj=file, custom_context=True, decode=True, **options),
-                )
-        except TimeoutError:
-            raise BuildFailed(
-                f"the build took longer than {self.timeout} s; set `[container] timeout`"
-            ) from None
+                for event in client.api.build(
+                    fileobj=file, custom_context=True, decode=True, timeout=self.timeout, **options
+                ):
+                    yield event
+                    if time.monotonic() > deadline:
+                        raise TimeoutError
         except APIError as error:
             raise BuildFailed(f"the Docker engine: {error.explanation or error}") from error
-        except (DockerException, OSError) as error:
-            raise BuildFailed(f"the Docker engine broke off: {error}") from error
+        except (DockerException, HTTPError, OSError) as error:
+            if time.monotonic() < deadline:
+                raise BuildFailed(f"the Docker engine broke off: {error}") from error
+            raise BuildFailed(
+                f"the build took longer than {self.timeout} s: raise `[container] timeout`"
+            ) from None
 
 
 def has_image(client: DockerClient, name: str) -> bool:
@@ -120,13 +123,6 @@ def has_image(client: DockerClient, name: str) -> bool:
     except ImageNotFound:
         return False
     return True
-
-
-def _until(deadline: float, events: Iterable[dict[str, Any]]) -> Iterable[dict[str, Any]]:
-    for event in events:
-        if time.monotonic() > deadline:
-            raise TimeoutError
-        yield event
 
 
 class _Events:

@@ -142,6 +142,7 @@ class DynamoDB:
             lease=self._lease,
             max_quarantine=self._max_quarantine,
             drain=self._drain,
+            skew=5.0 if self._near else 300.0,
             poll=0.1 if self._near else 0.25,
         )
         return Migration(
@@ -166,16 +167,14 @@ class DynamoDB:
         return self._own("dynamodb"), self._own("dynamodbstreams")
 
     def _own(self, service: str, **credentials: str) -> Any:
-        import boto3
+        from boto3 import Session
         from botocore.config import Config
+        from botocore.session import Session as Core
 
-        model = self._cloud.client(service)
-        if not credentials and (found := model._request_signer._credentials) is not None:
-            session = boto3.Session()
-            session._session._credentials = found
-        else:
-            session = boto3.Session()
-        return session.client(
+        model, core = self._cloud.client(service), Core()
+        vars(core)["_credentials"] = model._request_signer._credentials
+        make: Any = Session(botocore_session=core).client
+        return make(
             service,
             endpoint_url=model.meta.endpoint_url,
             region_name=model.meta.region_name,
@@ -183,6 +182,7 @@ class DynamoDB:
                 connect_timeout=CONNECT_TIMEOUT,
                 read_timeout=READ_TIMEOUT,
                 retries={"mode": "standard", "total_max_attempts": 1},
+                parameter_validation=False,
                 max_pool_connections=max(10, 4 * self._segments),
                 account_id_endpoint_mode="disabled",
             ),

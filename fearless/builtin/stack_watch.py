@@ -8,7 +8,7 @@ from collections.abc import Set as AbstractSet
 from typing import Any
 
 from fearless.builtin.aws import code, message, throttled
-from fearless.builtin.stack_events import Event, describe, since
+from fearless.builtin.stack_events import Event, describe, of_stack, since
 from fearless.errors import FearlessError
 from fearless.interfaces import Cloud, Report
 
@@ -98,8 +98,15 @@ class StackWatch:
             for event in events:
                 if event["EventId"] not in told:
                     told.add(event["EventId"])
-                    report.line(describe(event))
+                    tell(event)
             return events
+
+        def tell(event: Event) -> None:
+            status = str(event["ResourceStatus"])
+            if of_stack(event) or status.endswith("_FAILED"):
+                report.line(describe(event))
+            else:
+                report.progress(f"stack {stack_name(stack_id)}", len(told), None, describe(event))
 
         for _ in self.looks(f"stack {stack_name(stack_id)} is still in progress"):
             try:

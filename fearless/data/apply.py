@@ -8,7 +8,7 @@ from typing import Any
 
 from fearless.data.context import Table
 from fearless.data.copy import refusal
-from fearless.data.position import SKEW, Gap
+from fearless.data.position import Gap
 from fearless.data.tables import SENTINEL_MARK, Typed
 from fearless.data.transform import NOTHING, Outcome
 from fearless.data.writer import Op
@@ -51,7 +51,7 @@ def lanes(table: Table, records: Iterable[Mapping[str, Any]]) -> tuple[list[Lane
             if new and SENTINEL_MARK in new:
                 tokens.add(new[SENTINEL_MARK]["S"])
             continue
-        if timestamp(record) < int(table.position["t0"]) - SKEW:
+        if timestamp(record) < int(table.position["t0"]) - table.settings.skew:
             continue
         key_id = table.source.key_id(change["Keys"])
         lane = found.setdefault(key_id, Lane(dict(change["Keys"])))

@@ -71,7 +71,8 @@ class Caller:
     """Calls a client's method until it is answered, with backoff that jitters.
 
     `guard` runs before each request and may raise (a lost lease, a stop). `unknown` hears of
-    each *write* that may still land later, `interrupted` of one that was broken off. Gives up loudly after `patience` seconds in a row.
+    each *write* that may still land later, `interrupted` of one that Ctrl-C broke off. Gives up
+    loudly after `patience` seconds of failures in a row.
     """
 
     def __init__(

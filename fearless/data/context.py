@@ -22,12 +22,15 @@ class Settings:
     """How a run is done. Times in seconds.
 
     `segments`: parallel scans, and threads. `zombie`: after so long a request that was sent can
-    no longer land. `max_quarantine`: more failed items than this stop the copy. `tip_polls`
-    empty answers, `poll` apart, mean that a shard has been read to its end for now.
+    no longer land. Changes stamped more than `skew` before the position are in the scan already
+    (it reads later, and consistently), so they are not replayed. `max_quarantine`: more failed
+    items than this stop the copy. `tip_polls` empty answers, `poll` apart, mean that a shard has
+    been read to its end for now.
     """
 
     segments: int = 4
     zombie: float = 900.0
+    skew: float = 300.0
     lease: float = 40.0
     max_quarantine: int = 1000
     page: int | None = None

@@ -14,7 +14,7 @@ from fearless.data.calls import Caller
 from fearless.data.context import Settings, Table
 from fearless.data.copy import COUNTS, Copier, segments
 from fearless.data.lease import Lease
-from fearless.data.position import Gap, check_position, check_tables, describe, fix
+from fearless.data.position import Gap, Missing, check_position, check_tables, describe, fix
 from fearless.data.quarantine import Quarantine
 from fearless.data.session import Machinery, Session, counter
 from fearless.data.state import Row, StateTable
@@ -157,8 +157,8 @@ class Migration:
         try:
             for pair in self._pairs:
                 check_position(pair.name, meta["tables"][pair.name], *self._infos(pair))
-        except Gap as gap:
-            return str(gap.args[0])
+        except (Gap, Missing) as error:
+            return str(error.args[0])
         return ""
 
     def _begin(self, lease: Lease) -> None:

@@ -14,12 +14,15 @@ from fearless.data.state import Row
 from fearless.data.tables import TableInfo
 from fearless.errors import FearlessError, Refused
 
-SKEW = 300
 RETENTION = 23 * 3600
 
 
 class Gap(FearlessError):
     """Changes of the source were lost to us: the copy cannot be kept in sync from here."""
+
+
+class Missing(FearlessError):
+    """A table is not there."""
 
 
 @dataclass(frozen=True)
@@ -37,7 +40,9 @@ def describe(caller: Caller, client: Any, table: str) -> TableInfo:
     try:
         return TableInfo.of(caller.read(client.describe_table, TableName=table)["Table"])
     except ClientError as error:
-        raise explain(error, f"table {table}") from error
+        if code(error) == "ResourceNotFoundException":
+            raise Missing(f"table {table} does not exist") from error
+        raise explain(error, f"describing table {table}") from error
 
 
 def describe_stream(caller: Caller, streams: Any, arn: str) -> Listing:
@@ -88,7 +93,10 @@ def fix(caller: Caller, streams: Any, source: TableInfo, target: TableInfo) -> R
     """P0 of one table, as a row of META. Every read of the copy must come after it."""
     if source.stream is None:
         raise Refused(f"{source.table} has no stream")
-    listing = describe_stream(caller, streams, source.stream)
+    try:
+        listing = describe_stream(caller, streams, source.stream)
+    except Gap as gap:
+        raise Refused(f"the stream of {source.table} changed just now: try again") from gap
     if not listing.enabled or not listing.shards:
         raise Refused(f"the stream of {source.table} is not enabled yet: try again in a minute")
     return {

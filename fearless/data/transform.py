@@ -166,7 +166,9 @@ def _one(member: Any) -> list[Item]:
 
 def _explain(error: Exception, transform: Transform, source: Typed) -> Failure:
     lines = str(error).splitlines()
-    message = redact(lines[0] if lines else "", source, isinstance(error, KeyError))
+    message = lines[0] if lines else ""
+    if not isinstance(error, Contract):
+        message = redact(message, source, isinstance(error, KeyError))
     plugin = transform.up.__code__.co_filename
     where = ""
     for frame in traceback.extract_tb(error.__traceback__):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import tempfile
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -56,6 +57,8 @@ class LocalBaker:
             if target.is_dir() and _whole(target):
                 report.line(f"{target.name} has these inputs already")
                 return self._read(target)
+            for left in self.directory.glob(".bake-*"):
+                shutil.rmtree(left)
             with tempfile.TemporaryDirectory(dir=self.directory, prefix=".bake-") as work:
                 baked = Path(work) / "ami"
                 self._bake(baked, ordered, report)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,11 @@ from typing import Any
 Config = dict[str, Any]
 Targets = Mapping[str, Sequence[str]]
 """Target group ARN -> the `host:port` of each target that gets requests."""
+
+SLOTS = 60
+"""Upstreams of a load balancer; so many that up to six targets get equal shares."""
+
+NO_TARGET = "503: no target of this load balancer is healthy yet\n"
 
 LOOPBACK = ("127.0.0.1/32", "::1/128")
 
@@ -48,6 +54,11 @@ class Balancer:
     def port(self) -> int | None:
         """The port its DNS name is served at; None while it has no listener."""
         return min((listener.port for listener in self.listeners), default=None)
+
+    @property
+    def ports(self) -> frozenset[int]:
+        """The ports it listens on."""
+        return frozenset(listener.port for listener in self.listeners)
 
     @property
     def url(self) -> str | None:
@@ -110,10 +121,14 @@ def skeleton(socket: str) -> Config:
     }
 
 
-def server(port: int, routes: Sequence[Config]) -> Config:
-    """A plain HTTP server on loopback that believes X-Forwarded-* of loopback clients only."""
+def server(fd: int, routes: Sequence[Config]) -> Config:
+    """A plain HTTP server that believes X-Forwarded-* of loopback clients only.
+
+    It is given its listening socket: one that Caddy opened by itself would be opened anew for
+    each configuration, and what waited to be accepted by the old one would be lost.
+    """
     return {
-        "listen": [f"127.0.0.1:{port}"],
+        "listen": [f"fd/{fd}"],
         "protocols": ["h1"],
         "automatic_https": {"disable": True},
         "trusted_proxies": {"source": "static", "ranges": list(LOOPBACK)},
@@ -121,22 +136,21 @@ def server(port: int, routes: Sequence[Config]) -> Config:
     }
 
 
-def proxy(upstreams: Iterable[str]) -> Config:
-    """Send to the upstreams in turn, on fresh connections.
+def proxy(pool: str, slots: int = SLOTS) -> Config:
+    """Send to the upstreams in the files of `pool` in turn, on fresh connections.
 
     A refused connection is tried on another upstream, and so is a GET whose upstream died
-    before it answered; an upstream that failed is left alone for a second. Kept connections
-    would turn an instance's death into an error of a request that cannot be repeated.
+    before it answered. Kept connections would turn an instance's death into an error of a
+    request that cannot be repeated.
     """
     return {
         "handler": "reverse_proxy",
-        "upstreams": [{"dial": upstream} for upstream in upstreams],
+        "upstreams": [{"dial": f"{{file.{pool}/{slot}}}"} for slot in range(slots)],
         "load_balancing": {
             "selection_policy": {"policy": "round_robin"},
             "try_duration": "5s",
-            "try_interval": "50ms",
+            "try_interval": "20ms",
         },
-        "health_checks": {"passive": {"fail_duration": "1s", "max_fails": 1}},
         "transport": {
             "protocol": "http",
             "dial_timeout": "2s",
@@ -146,7 +160,7 @@ def proxy(upstreams: Iterable[str]) -> Config:
 
 
 def reply(status: int, body: str) -> Config:
-    """Answer this text and close nothing."""
+    """Answer this text."""
     return {
         "handler": "static_response",
         "status_code": str(status),
@@ -155,40 +169,73 @@ def reply(status: int, body: str) -> Config:
     }
 
 
-def route(rule: Rule, targets: Targets) -> Config:
-    """The Caddy route of one rule."""
+def routes(rule: Rule, pools: str) -> list[Config]:
+    """The Caddy routes of one rule: its targets while there are any, else the reason."""
     match: Config = {}
     if rule.paths:
         match["path"] = list(rule.paths)
     if rule.hosts:
         match["host"] = list(rule.hosts)
-    upstreams = sorted({host for arn in rule.groups for host in targets.get(arn, ())})
     if not rule.groups:
-        handler = reply(rule.status, rule.body)
-    elif upstreams:
-        handler = proxy(upstreams)
-    else:
-        handler = reply(503, "503: no target is registered with this load balancer yet\n")
+        return [_route(match, reply(rule.status, rule.body))]
+    pool = f"{pools}/{pool_name(rule.groups)}"
+    up = {**match, "vars": {f"{{file.{pool}/state}}": ["up"]}}
+    return [
+        _route(up, proxy(pool)),
+        _route(match, reply(503, f"{{file.{pool}/reason}}")),
+    ]
+
+
+def _route(match: Config, handler: Config) -> Config:
     return {**({"match": [match]} if match else {}), "handle": [handler], "terminal": True}
 
 
-def balancer_config(balancer: Balancer, targets: Targets, socket: str) -> Config:
-    """What the Caddy of a load balancer serves."""
+def pool_name(groups: Sequence[str]) -> str:
+    """The directory of the files that say who gets the requests for these target groups."""
+    return hashlib.sha256("\n".join(groups).encode()).hexdigest()[:16]
+
+
+def pool_files(targets: Sequence[str], reason: str, slots: int = SLOTS) -> dict[str, str]:
+    """File name -> content, in the order to write them; `reason` is told while there is none.
+
+    Each slot holds a target, and each target as many slots as any other, or one less.
+    """
+    if not targets:
+        return {"reason": reason, "state": "down"}
+    filled = {str(slot): targets[slot % len(targets)] for slot in range(slots)}
+    return {**filled, "state": "up"}
+
+
+def balancer_config(balancer: Balancer, socket: str, fds: Mapping[int, int], pools: str) -> Config:
+    """What the Caddy of a load balancer serves.
+
+    `fds`: port -> its listening socket. Targets are read from the files in `pools` for each
+    request: a new configuration would lose the connections it finds accepted but not yet read.
+    """
     config = skeleton(socket)
     config["apps"]["http"]["servers"] = {
         f"port-{listener.port}": server(
-            listener.port, [route(rule, targets) for rule in listener.rules]
+            fds[listener.port],
+            [route for rule in listener.rules for route in routes(rule, pools)],
         )
         for listener in balancer.listeners
     }
     return config
 
 
-def edge_config(port: int, upstream: str | None, reason: str, socket: str) -> Config:
-    """What users reach: the load balancer the name points at, or 503 and `reason`."""
-    handler = proxy([upstream]) if upstream else reply(503, reason)
+def edge_config(socket: str, fd: int, pool: str) -> Config:
+    """What users reach: the load balancer the name points at, or 503 and why there is none."""
+    up = {"vars": {f"{{file.{pool}/state}}": ["up"]}}
     config = skeleton(socket)
-    config["apps"]["http"]["servers"] = {"edge": server(port, [{"handle": [handler]}])}
+    config["apps"]["http"]["servers"] = {
+        "edge": server(
+            fd,
+            [
+                _route(up, proxy(pool, slots=1)),
+                _route({}, reply(503, f"{{file.{pool}/reason}}")),
+            ],
+        )
+    }
     return config
 
 

@@ -31,8 +31,9 @@ class LocalBuilder:
     """`[container] use = "local"`: this machine's Python stands in for the base image.
 
     The image holds the app's own layers only, and runs as a plain process (see bundle). Equal
-    contexts give equal digests on a machine. `dockerfile` overrides the file's name, `args`
-    are values for ARG.
+    contexts give equal digests on a machine. Owners are not kept: USER is recorded, and --chown
+    accepted, but a plain process is the user's own. `dockerfile` overrides the file's name,
+    `args` are values for ARG.
     """
 
     def __init__(

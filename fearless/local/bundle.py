@@ -23,6 +23,7 @@ HOST_COMMANDS = ("sh", "bash", "env")
 """Commands of an image that this host's own stand in for."""
 
 _SYSTEM = ("/usr/sbin", "/usr/bin", "/sbin", "/bin")
+_TEMPORARY = ".unpack-"
 _NO_BYTECODE = "PYTHONDONTWRITEBYTECODE"
 
 
@@ -123,8 +124,11 @@ def _usable(root: Path) -> bool:
 
 
 def _unpack(store: oci.Layout, digest: str, root: Path, config: Mapping[str, Any]) -> None:
+    """Holding the lock: what a killed process left half unpacked is removed first."""
     manifest = store.verify(digest)
-    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=".unpack-"))
+    for left in root.parent.glob(f"{_TEMPORARY}*"):
+        shutil.rmtree(left)
+    temporary = Path(tempfile.mkdtemp(dir=root.parent, prefix=_TEMPORARY))
     try:
         files = temporary / "root"
         files.mkdir()

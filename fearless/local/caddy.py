@@ -9,7 +9,7 @@ import signal
 import socket
 import subprocess
 import sysconfig
-import time
+from collections.abc import Mapping
 from pathlib import Path
 from shutil import which
 from typing import Any
@@ -43,10 +43,21 @@ class _UnixConnection(http.client.HTTPConnection):
 
 
 class Caddy:
-    """One Caddy process. `failure` says why it does not serve what it was last told."""
+    """One Caddy process. `failure` says why it does not serve what it was last told.
 
-    def __init__(self, name: str, scratch: Path, log: Path, directory: Path) -> None:
+    `sockets` are the listening sockets it inherits, by port; they are closed when it stops.
+    """
+
+    def __init__(
+        self,
+        name: str,
+        scratch: Path,
+        log: Path,
+        directory: Path,
+        sockets: Mapping[int, socket.socket],
+    ) -> None:
         self.name = name
+        self.sockets = sockets
         self.log = log
         self.failure = ""
         self.socket = str(scratch / f"{name}.sock")
@@ -66,7 +77,13 @@ class Caddy:
             log=self.log,
             env={"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home, **_path()},
             directory=self._directory,
+            pass_fds=tuple(self.fds.values()),
         )
+
+    @property
+    def fds(self) -> dict[int, int]:
+        """Port -> the file descriptor of its listening socket."""
+        return {port: listener.fileno() for port, listener in self.sockets.items()}
 
     def apply(self, config: dict[str, Any], now: float) -> bool:
         """Serve exactly this; True when it does. A failure is retried after a second."""
@@ -107,21 +124,19 @@ class Caddy:
         except (ValueError, KeyError):
             return f"caddy said {response.status}"
 
-    def wait_until_ready(self, seconds: float = 10) -> None:
-        """Return when the admin socket answers; it is tried again later when it does not."""
-        deadline = time.monotonic() + seconds
-        while not Path(self.socket).exists() and time.monotonic() < deadline:
-            if self.process.poll() is not None:
-                return
-            time.sleep(0.01)
-
     def ask_to_stop(self) -> None:
-        """Stop taking connections and end when the requests under way are done."""
+        """Take no more connections, and end when the requests under way are done."""
+        self._close()
         process.signal_group(self.process.pid, signal.SIGTERM)
 
     def stop(self, seconds: float = 10) -> None:
         """Stop, with `seconds` for the requests under way."""
+        self._close()
         process.stop(self.process, seconds)
+
+    def _close(self) -> None:
+        for listener in self.sockets.values():
+            listener.close()
 
 
 def _path() -> dict[str, str]:

@@ -131,9 +131,10 @@ def describe(status: Mapping[str, Any]) -> Iterable[str]:
         yield f"group      {group['name']}  {running} of {group['desired']} running"
         yield from (_instance(member) for member in members)
         if group["problem"]:
-            again = f" ({group['failures']} times in a row)" if group["failures"] > 1 else ""
-            yield f"  last     {group['problem']}{again}"
-        yield from (f"    | {line}" for line in group["log"])
+            yield f"  last     {group['at']} {group['problem']}"
+        if group["failures"]:
+            yield f"           failed {group['failures']} times in a row; what it said last:"
+            yield from (f"           | {line}" for line in group["log"])
 
 
 def _instance(instance: Mapping[str, Any]) -> str:

@@ -25,7 +25,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fearless.errors import FearlessError
-from fearless.local import process, runtime, world
+from fearless.local import container, engine, process, runtime, world
 from fearless.local.credentials import Credentials
 from fearless.local.directory import Directory, Running, read_json, write_json
 from fearless.local.endpoint import DAEMON, Endpoint
@@ -82,6 +82,10 @@ def clear_leftovers(directory: Directory) -> None:
     for ended in process.clear([*recorded, *process.marked(directory.root)], SAVE_SECONDS):
         log.warning("ended process %s, which a killed daemon left", ended.pid)
     directory.children.unlink(missing_ok=True)
+    client = engine.connect()
+    if client is not None:
+        container.remove_leftovers(client, directory.root)
+        client.close()
 
 
 class Daemon:
@@ -137,7 +141,9 @@ class Daemon:
         """One round: read what changed, act on it, publish what runs."""
         now = self.clock()
         revision = self.endpoint.revision()
-        if self.world is None or revision != self._revision or now - self._read_at >= PATIENCE:
+        stale = revision != self._revision or self.fleet.acted
+        if self.world is None or stale or now - self._read_at >= PATIENCE:
+            self.fleet.acted = False
             self.world = world.read(self.endpoint.client, self.front.domain)
             self._read_at, self._revision = now, revision
         self.fleet.step(self.world, now)

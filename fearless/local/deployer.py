@@ -122,6 +122,6 @@ class LocalDeployer:
     def _why(self, stack: Stack) -> str:
         status = getattr(self.cloud, "status", lambda: None)() or {}
         for group in status.get("groups", ()):
-            if group["name"] == stack.outputs["AutoScalingGroup"] and group["problem"]:
+            if group["name"] == stack.outputs["AutoScalingGroup"] and group["failures"]:
                 return f": {group['problem']}"
         return ": look at `fearless local status`"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Mapping
 from threading import Lock
 from typing import Any
@@ -27,7 +28,10 @@ class Endpoint:
         self._lock = Lock()
 
     def client(self, service: str) -> Any:
-        """A boto3 client with the emulator's root credentials, cached."""
+        """A boto3 client with the emulator's root credentials, cached.
+
+        Neither the user's AWS profile nor a proxy has any effect on it.
+        """
         with self._lock:
             if service not in self._clients:
                 self._clients[service] = self._make(service)
@@ -35,6 +39,7 @@ class Endpoint:
 
     def _make(self, service: str) -> Any:
         import boto3
+        import botocore.session
         from botocore.config import Config
 
         config = Config(
@@ -45,9 +50,20 @@ class Endpoint:
             retries={"mode": "standard", "max_attempts": 4},
             max_pool_connections=32,
             user_agent_extra=self._agent,
+            proxies={},
+        )
+        isolated = botocore.session.Session(
+            {
+                "profile": (None, None, None, None),
+                "config_file": (None, None, os.devnull, None),
+                "credentials_file": (None, None, os.devnull, None),
+            }
         )
         session: Any = boto3.session.Session(
-            aws_access_key_id=KEY, aws_secret_access_key=KEY, region_name=REGION
+            aws_access_key_id=KEY,
+            aws_secret_access_key=KEY,
+            region_name=REGION,
+            botocore_session=isolated,
         )
         return session.client(service, endpoint_url=self.url, config=config)
 

@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fearless import oci
+from fearless import docker_archive, oci
 from fearless.errors import FearlessError
 from fearless.local.builder import BUILDER
 
@@ -93,7 +93,7 @@ def load(client: DockerClient, layout: Path, digest: str) -> str:
         pass
     with tempfile.TemporaryDirectory(prefix="fearless-") as work:
         archive = Path(work) / "image.tar"
-        oci.to_docker_archive(oci.Layout(layout), digest, archive)
+        docker_archive.write(oci.Layout(layout), digest, archive)
         return _load(client, archive)
 
 

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import shutil
+import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 from typing import Any
 
 from fearless.errors import FearlessError
@@ -33,14 +35,20 @@ KEPT = 20
 """Directories of ended instances that are kept, for their logs."""
 
 
-@dataclass
+@dataclass(frozen=True)
 class Trouble:
-    """A group whose instances keep failing: how often in a row, why, and when to try again."""
+    """What last went wrong in a group, with the last `lines` of the app's log.
+
+    After `failures` in a row nothing is launched before `until`, unless the group is told to run
+    another image than `image`.
+    """
 
     failures: int = 0
     reason: str = ""
+    at: str = ""
     lines: tuple[str, ...] = ()
     until: float = 0.0
+    image: str = ""
 
 
 class Fleet:
@@ -55,6 +63,8 @@ class Fleet:
     ) -> None:
         self.instances: dict[str, Instance] = {}
         self.troubles: dict[str, Trouble] = {}
+        self.acted = False
+        """True once it changed something that the emulator lists: what was read is old."""
         self._endpoint, self._directory = endpoint, directory
         self._credentials, self._prepare = credentials, prepare
         self._prober = Prober()
@@ -84,20 +94,19 @@ class Fleet:
         members = [i for i in self.instances.values() if i.group == group.name and i.member]
         wanted = self._wanted_image(members, world)
         trouble = self.troubles.setdefault(group.name, Trouble())
-        if any(member.served for member in members) and trouble.failures:
-            self.troubles[group.name] = trouble = Trouble()
         todo = plan(group.desired, wanted, [Member(m.id, m.image, m.healthy) for m in members])
         for id in todo.retire:
             self._retire(self.instances[id], world, now)
         for member in members:
             if group.checks_balancer and self._hopeless(member, group, now):
                 member.fail("replaced: unhealthy for longer than the group's grace period")
-        if todo.launch and now >= trouble.until:
+        news = wanted is not None and trouble.image not in ("", wanted)
+        if todo.launch and (news or now >= trouble.until):
             for _ in range(todo.launch):
                 try:
                     self._launch(group, world, now)
                 except FearlessError as error:
-                    self._failed(group.name, str(error.args[0]), (), now)
+                    self._failed(group.name, str(error.args[0]), now)
                     break
 
     def _wanted_image(self, members: Iterable[Instance], world: World) -> str | None:
@@ -108,7 +117,8 @@ class Fleet:
                 try:
                     return source.override(self._directory.root, value).reference
                 except source.NotRunnable as error:
-                    self.troubles.setdefault(member.group, Trouble()).reason = str(error.args[0])
+                    before = self.troubles.get(member.group, Trouble())
+                    self.troubles[member.group] = replace(before, reason=str(error.args[0]))
         return None
 
     def _hopeless(self, member: Instance, group: Group, now: float) -> bool:
@@ -117,6 +127,7 @@ class Fleet:
         return (bad or never) and now - member.launched > group.grace
 
     def _launch(self, group: Group, seen: World, now: float) -> None:
+        self.acted = True
         launch = world.read_launch(self._endpoint.client, group)
         what = self._source(launch, seen)
         index = sum(1 for i in self.instances.values() if i.group == group.name)
@@ -199,6 +210,7 @@ class Fleet:
                 continue
             if arn not in instance.health:
                 target = {"Id": instance.id, "Port": instance.port}
+                self.acted = True
                 elb = self._endpoint.client("elbv2")
                 elb.register_targets(TargetGroupArn=arn, Targets=[target])
                 instance.health[arn] = Health()
@@ -209,8 +221,9 @@ class Fleet:
             instance.health[arn] = after
             if after.state != before.state:
                 log.info("%s: %s %s", instance.id, after.state, after.description)
-        if instance.healthy and (instance.health or now - instance.launched > 1):
+        if not instance.served and instance.healthy and now - instance.launched > 0.5:
             instance.served = True
+            self._recovered(instance.group)
 
     def _retire(self, instance: Instance, world: World, now: float) -> None:
         """Take it out of its target groups, then stop it."""
@@ -221,6 +234,7 @@ class Fleet:
         log.info("%s: draining", instance.id)
 
     def _deregister(self, instance: Instance, world: World) -> None:
+        self.acted = True
         for arn in instance.health:
             if arn in world.target_groups:
                 self._endpoint.client("elbv2").deregister_targets(
@@ -234,19 +248,36 @@ class Fleet:
         if wanted:
             log.warning("%s: %s", instance.id, instance.reason)
             self._deregister(instance, world)
-            if instance.served:
-                self.troubles[instance.group] = Trouble(reason=instance.reason)
-            else:
-                lines = tuple(tail(instance.log, 10))
-                self._failed(instance.group, f"{instance.id}: {instance.reason}", lines, now)
+            self._failed(
+                instance.group,
+                f"{instance.id}: {instance.reason}",
+                now,
+                lines=tuple(tail(instance.log, 10)),
+                image=instance.image,
+                in_a_row=not instance.served,
+            )
+        self.acted = True
         if instance.id in world.instances:
             self._endpoint.client("ec2").terminate_instances(InstanceIds=[instance.id])
         self._prune()
 
-    def _failed(self, group: str, reason: str, lines: tuple[str, ...], now: float) -> None:
-        failures = self.troubles.get(group, Trouble()).failures + 1
-        self.troubles[group] = Trouble(failures, reason, lines, now + pause(failures))
-        log.warning("%s: %s (failure %s in a row)", group, reason, failures)
+    def _failed(
+        self,
+        group: str,
+        reason: str,
+        now: float,
+        lines: tuple[str, ...] = (),
+        image: str = "",
+        in_a_row: bool = True,
+    ) -> None:
+        failures = self.troubles.get(group, Trouble()).failures + 1 if in_a_row else 0
+        at = datetime.now(UTC).isoformat(timespec="seconds")
+        self.troubles[group] = Trouble(failures, reason, at, lines, now + pause(failures), image)
+        log.warning("%s: %s", group, reason)
+
+    def _recovered(self, group: str) -> None:
+        before = self.troubles.get(group, Trouble())
+        self.troubles[group] = replace(before, failures=0, until=0.0, image="")
 
     def _prune(self) -> None:
         ended = [d for d in self._directory.instances.iterdir() if d.name not in self.instances]
@@ -259,6 +290,7 @@ class Fleet:
         for group in world.target_groups.values():
             gone = [t for t in group.registered if t.startswith("i-") and t not in self.instances]
             if gone:
+                self.acted = True
                 self._endpoint.client("elbv2").deregister_targets(
                     TargetGroupArn=group.arn, Targets=[{"Id": id} for id in gone]
                 )
@@ -281,8 +313,6 @@ class Fleet:
 
     def stop(self, world: World | None, seconds: float) -> None:
         """Stop every instance, all at once, and terminate them."""
-        import time
-
         deadline = time.monotonic() + seconds
         for instance in self.instances.values():
             instance.terminate(time.monotonic())

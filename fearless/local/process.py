@@ -72,6 +72,7 @@ def spawn(
     directory: Path,
     cwd: Path | None = None,
     death_signal: int = signal.SIGKILL,
+    pass_fds: Sequence[int] = (),
 ) -> subprocess.Popen[bytes]:
     """Start a child in its own session, its output appended to `log`.
 
@@ -89,6 +90,7 @@ def spawn(
             env={**env, MARK: str(directory)},
             cwd=cwd,
             start_new_session=True,
+            pass_fds=pass_fds,
         )
 
 

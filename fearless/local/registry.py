@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fearless import oci
+from fearless import docker_archive, oci
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Image, Release
 
@@ -125,4 +125,4 @@ def _save(image_id: str, archive: Path, layout: oci.Layout) -> str:
     from fearless.local import engine
 
     engine.save(engine.require(), image_id, archive)
-    return oci.from_docker_archive(archive, layout).digest
+    return docker_archive.read(archive, layout).digest

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -41,6 +42,7 @@ def _process(source: Source, rootfs: Path) -> Prepared:
 
 def _container(source: Source, home: Path) -> Prepared | None:
     from fearless.local import engine
+    from fearless.local.container import keeper_environment
 
     client = engine.connect()
     if client is None:
@@ -50,4 +52,5 @@ def _container(source: Source, home: Path) -> Prepared | None:
     finally:
         client.close()
     keeper = (sys.executable, "-m", "fearless.local.container", image, str(home))
-    return Prepared("container", keeper, {}, None, death_signal=signal.SIGTERM)
+    env = keeper_environment(os.environ)
+    return Prepared("container", keeper, env, None, death_signal=signal.SIGTERM)

@@ -29,6 +29,19 @@ def is_free(port: int) -> bool:
     return True
 
 
+def listen(port: int) -> socket.socket:
+    """A loopback socket that listens on the port; raises OSError when it is taken."""
+    listener = socket.socket()
+    try:
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(("127.0.0.1", port))
+        listener.listen(1024)
+    except OSError:
+        listener.close()
+        raise
+    return listener
+
+
 def free_port(taken: Collection[int] = ()) -> int:
     """A loopback port that is free now and not one of `taken`."""
     start = random.randrange(FIRST, LAST)

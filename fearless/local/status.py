@@ -81,6 +81,7 @@ def snapshot(world: World, fleet: Fleet, front: Front, emulator: str) -> dict[st
                 "desired": group.desired,
                 "failures": trouble.failures if trouble else 0,
                 "problem": trouble.reason if trouble else "",
+                "at": trouble.at if trouble else "",
                 "log": list(trouble.lines) if trouble else [],
             }
             for group in world.groups.values()

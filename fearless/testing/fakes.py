@@ -23,17 +23,19 @@ from fearless.interfaces import (
 
 
 class SilentReport:
-    """A Report that remembers its lines."""
+    """A Report that remembers its lines, and the notes of its progress."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
+        self.notes: list[str] = []
 
     def line(self, text: str) -> None:
         """Remember it."""
         self.lines.append(text)
 
     def progress(self, label: str, done: int, total: int | None = None, note: str = "") -> None:
-        """Ignore it."""
+        """Remember the note."""
+        self.notes.append(note)
 
 
 class FakeCloud:

@@ -116,7 +116,6 @@ def test_a_creation_in_progress_is_followed_to_its_end() -> None:
     assert lines == [
         f"stack {OF.stack_name} is CREATE_IN_PROGRESS: following",
         f"12:00:00 CREATE_IN_PROGRESS AWS::CloudFormation::Stack {OF.stack_name}",
-        "12:00:01 CREATE_IN_PROGRESS AWS::DynamoDB::Table Orders",
         f"12:00:01 CREATE_COMPLETE AWS::CloudFormation::Stack {OF.stack_name}",
     ]
 

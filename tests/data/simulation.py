@@ -6,16 +6,16 @@ import random
 from dataclasses import dataclass
 from typing import Any
 
-from tests.data.fake import Crash, Fake, Table, World, serially
-
-from fearless.data.engine import Clients, Machinery, Migration, Pair
 from fearless.data.context import Settings
+from fearless.data.engine import Clients, Machinery, Migration, Pair
 from fearless.data.items import Item
 from fearless.data.lease import Owner
 from fearless.data.state import Row
 from fearless.data.tables import TableInfo
 from fearless.data.transform import Pipeline
+from fearless.errors import Refused
 from fearless.interfaces import Transform, Verdict
+from tests.data.fake import Crash, Fake, Shard, Table, World, serially
 
 
 class Silent:
@@ -84,6 +84,7 @@ class Simulation:
         self.fake = client(self.world, self.source, self.target, state)
         self.transform = transform
         self.zombie = z
+        self.gaps = 0
         self.left = rng.randint(5, 40)
         for _ in range(rng.randint(0, 12)):
             self.write()
@@ -100,8 +101,27 @@ class Simulation:
                 self.source.delete({"id": {"S": key}})
             case chance if chance < 0.32:
                 self.source.split()
+            case chance if chance < 0.4 and self.gaps:
+                self.gap()
             case _:
                 self.source.put({"id": {"S": key}, "v": {"N": str(self.rng.randint(1, 12))}})
+
+    def gap(self) -> None:
+        """Lose changes: trimmed, a shard gone, or another stream."""
+        self.gaps -= 1
+        source = self.source
+        match self.rng.randint(0, 2):
+            case 0:
+                shard = self.rng.choice(source.shards)
+                shard.trimmed = len(shard.records)
+            case 1:
+                shard = self.rng.choice([s for s in source.shards if not s.closed])
+                shard.closed = True
+                children = [Shard(f"{shard.id}{bit}", None, shard.prefix + bit) for bit in "01"]
+                source.shards = [s for s in source.shards if s is not shard] + children
+            case _:
+                source.arn = f"{source.arn}+"
+                source.shards = [Shard(f"{source.arn}-shard", None, "")]
 
     def migration(self) -> Migration:
         world, rng = self.world, self.rng
@@ -132,19 +152,23 @@ class Simulation:
             try:
                 migration = self.migration()
                 migration.copy()
-                migration.follow()
+                if migration.follow().phase == "broken":
+                    continue
                 if self.rng.random() < 0.2:
                     migration.repair()
                 break
-            except Crash:
+            except (Crash, Refused):
                 continue
         self.left = 0
-        try:
-            self.migration().drain()
-        except Crash:
-            self.world.crash = 0
-            self.migration().copy()
-            self.migration().drain()
+        for _ in range(20):
+            try:
+                self.migration().copy()
+                if self.migration().follow().phase == "replay":
+                    self.migration().drain()
+                    return
+            except Crash:
+                self.world.crash = 0
+        raise AssertionError("never came to an end")
 
     def verdict(self) -> Verdict:
         self.world.settle()

@@ -6,14 +6,13 @@ from typing import Any
 
 import pytest
 
-
-from tests.data.fake import Fake
-from tests.data.simulation import FRAGILE, KEEP, REKEY, Simulation
-
 from fearless.data import apply as apply_module
 from fearless.data import engine, replay
+from fearless.data.position import Gap
 from fearless.data.replay import Follower, Shard
 from fearless.interfaces import Transform
+from tests.data.fake import Fake
+from tests.data.simulation import FRAGILE, KEEP, REKEY, Simulation
 
 
 def outcomes(seeds: range, transform: Transform, **options: Any) -> list[str]:
@@ -36,6 +35,18 @@ def test_verify_agrees_at_the_end() -> None:
         simulation = Simulation(seed, REKEY)
         simulation.run()
         assert simulation.verdict().clean, seed
+
+
+def test_gaps_are_noticed_and_copied_over() -> None:
+    copied_again = 0
+    for seed in range(300):
+        simulation = Simulation(seed, REKEY)
+        simulation.gaps = 2
+        simulation.run()
+        assert not simulation.wrong(), seed
+        meta = simulation.fake.tables["state"].items.values()
+        copied_again += any(int(m["generation"]["N"]) > 1 for m in meta if "generation" in m)
+    assert copied_again > 60
 
 
 def caught(transform: Transform = REKEY, seeds: range = range(400), **options: Any) -> bool:
@@ -143,3 +154,30 @@ def test_caught_copy_after_the_barrier(monkeypatch: pytest.MonkeyPatch) -> None:
 
     monkeypatch.setattr(engine.Migration, "follow", copy_again)
     assert caught()
+
+
+def test_caught_going_on_after_a_gap(monkeypatch: pytest.MonkeyPatch) -> None:
+    original = Follower._open
+
+    def fresh(self: Follower, shard: Shard) -> str:
+        """Trimmed? Take a fresh iterator and go on, as the tools do that lose data."""
+        try:
+            return original(self, shard)
+        except Gap:
+            shard.checkpoint = ""
+            return original(self, shard)
+
+    class Forgetful(Simulation):
+        def gap(self) -> None:
+            self.gaps -= 1
+            for shard in self.source.shards:
+                shard.trimmed = len(shard.records)
+
+    monkeypatch.setattr(Follower, "_open", fresh)
+    wrong = 0
+    for seed in range(400):
+        simulation = Forgetful(seed, REKEY)
+        simulation.gaps = 3
+        simulation.run()
+        wrong += bool(simulation.wrong())
+    assert wrong

@@ -83,6 +83,14 @@ class Checkout:
         assert old in text, f"{name} has no {old!r}"
         path.write_text(text.replace(old, new, 1))
 
+    def small(self) -> Checkout:
+        """With a production of some 1,100 items instead of 20,000, for tests of something else."""
+        self.edit("examples/shop/seed/data.py", "STORES = 60", "STORES = 6")
+        self.edit("examples/shop/seed/data.py", "ORDERS = 13_700", "ORDERS = 400")
+        self.edit("examples/shop/seed/data.py", "CARTS = 800", "CARTS = 40")
+        self.commit("A small production")
+        return self
+
     # ------------------------------------------------------------------ commands
 
     def env(self, **more: str) -> dict[str, str]:
@@ -146,7 +154,7 @@ class Checkout:
         make: Any = boto3.client
         return make(
             service,
-            endpoint_url=self.cloud()["endpoint"],
+            endpoint_url=self.cloud()["emulator"],
             region_name="us-east-1",
             aws_access_key_id="test",
             aws_secret_access_key="test",

@@ -1,4 +1,4 @@
-"""An embedded cloud for tests: a project, images of a tiny app, small stacks, a load of requests."""
+"""An embedded cloud for tests: images of a tiny app, small stacks, a load of requests."""
 
 from __future__ import annotations
 

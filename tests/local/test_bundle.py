@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import signal
 import subprocess
@@ -74,8 +75,6 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 
 def answer(found: Bundle) -> dict[str, object]:
     """Start it, ask it, stop it as a container would be stopped."""
-    import json
-
     port = free_port()
     process = subprocess.Popen(found.argv, cwd=found.cwd, env=found.env | {"PORT": str(port)})
     try:
@@ -204,6 +203,7 @@ def test_a_killed_unpacking_leaves_no_bundle(tmp_path: Path, report: SilentRepor
     assert killed.returncode == -signal.SIGKILL
     assert not (tmp_path / "rootfs" / oci.hex_of(digest)).exists()
     assert answer(unpack(layout, digest, tmp_path / "rootfs"))["said"] == "hello"
+    assert not list((tmp_path / "rootfs").glob(".unpack-*"))
 
 
 def test_damaged_bytes_are_refused(tmp_path: Path, report: SilentReport) -> None:

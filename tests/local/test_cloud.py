@@ -13,8 +13,8 @@ import pytest
 from botocore.exceptions import ClientError
 
 from fearless.errors import FearlessError
-from fearless.http import get, request
-from fearless.interfaces import Image, Release, Stack
+from fearless.http import get
+from fearless.interfaces import Release, Stack
 from fearless.local import process, sockets
 from fearless.local.cloud import LocalCloud, NotRunning
 from fearless.local.deployer import LocalDeployer
@@ -137,7 +137,7 @@ def test_a_killed_instance_is_replaced_and_no_request_fails(kit: Kit, one: dict[
     found = kit.client("ec2").describe_instances(InstanceIds=[victim])["Reservations"]
     assert found[0]["Instances"][0]["State"]["Name"] == "terminated"
     problem = (kit.cloud.status() or {})["groups"][0]["problem"]
-    assert problem == "ended with signal 9: version v1 starts"
+    assert problem == f"{victim}: ended with signal 9: version v1 starts"
 
 
 def test_scaling_in_drains_and_stops_gracefully(kit: Kit, one: dict[str, str]) -> None:

@@ -273,7 +273,9 @@ def test_writes_are_allowed_by_partition_key(role: Role) -> None:
 
     def check(key: Any) -> dict[str, Any]:
         condition = "attribute_not_exists(nothing)"
-        return {"ConditionCheck": dict(TableName=table, Key=key, ConditionExpression=condition)}
+        return {
+            "ConditionCheck": {"TableName": table, "Key": key, "ConditionExpression": condition}
+        }
 
     def put(item: Any) -> dict[str, Any]:
         return {"Put": {"TableName": table, "Item": item}}
@@ -298,12 +300,12 @@ def test_a_query_is_allowed_by_the_key_it_names(role: Role) -> None:
     )
 
     def query(value: str) -> dict[str, Any]:
-        return dict(
-            TableName=role.table["TableName"],
-            KeyConditionExpression="#k = :v",
-            ExpressionAttributeNames={"#k": "pk"},
-            ExpressionAttributeValues={":v": {"S": value}},
-        )
+        return {
+            "TableName": role.table["TableName"],
+            "KeyConditionExpression": "#k = :v",
+            "ExpressionAttributeNames": {"#k": "pk"},
+            "ExpressionAttributeValues": {":v": {"S": value}},
+        }
 
     assert role.allowed("query", **query("mine"))
     assert not role.allowed("query", **query("yours"))
@@ -311,7 +313,7 @@ def test_a_query_is_allowed_by_the_key_it_names(role: Role) -> None:
 
 def test_a_timed_deny_lifts_itself(role: Role) -> None:
     role.policy("writes", Action=["dynamodb:PutItem"])
-    write = dict(TableName=role.table["TableName"], Item={"pk": {"S": "x"}})
+    write = {"TableName": role.table["TableName"], "Item": {"pk": {"S": "x"}}}
     assert role.allowed("put_item", **write)
 
     def fence(seconds: float) -> None:

@@ -14,7 +14,7 @@ from tests import shop_app
 
 def test_events_are_appended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     notify = shop_app.load(shop_app.PLUGINS / "notify.py", "notify_plugin")
-    assert notify.LOG == shop_app.PLUGINS.parent / ".fearless" / "events.jsonl"
+    assert shop_app.PLUGINS.parent / ".fearless" / "events.jsonl" == notify.LOG
     monkeypatch.setattr(notify, "LOG", tmp_path / ".fearless" / "events.jsonl")
     release = Release("shop", "4f" * 20, "20261123-4f4f4f4", "release/1", "shop-r-1")
     at = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -11,6 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fearless.data.items import Item
+from fearless.data.tables import TableInfo
+from fearless.data.transform import Pipeline
 from tests import shop_app
 from tests.shop_app import migrate
 
@@ -95,6 +97,19 @@ def test_the_seed_migrates_once_and_for_all(table: str) -> None:
                 assert transforms.owning_order(made)["object_id"] == source["object_id"]
         assert source.typed == before
     assert len(keys) == count
+
+
+@pytest.mark.parametrize("table", shop_app.TABLES)
+def test_the_seed_keeps_every_contract_the_data_plane_checks(table: str) -> None:
+    keys = ("store_id", "object_id")
+    info = TableInfo(table, "", "", None, None, keys, dict.fromkeys(keys, "S"), 0, 0)
+    pipeline = Pipeline(table, info, transforms.transforms())
+    for typed in shop_app.seed_items(table)[::5]:
+        outcome = pipeline(typed)
+        assert outcome.failure is None
+        pipeline.check_pure(typed, outcome)
+        for made in outcome.outputs.values():
+            assert pipeline.owner(made) == info.key(typed)
 
 
 def test_the_hook_names_each_transform_once_with_its_tables() -> None:

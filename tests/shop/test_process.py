@@ -181,6 +181,21 @@ def test_it_is_not_healthy_before_it_can_read(emulator: Emulator, tmp_path: Path
         pass
 
 
+def test_items_that_are_no_stores_are_not_listed(
+    emulator: Emulator, tables: dict[str, str], tmp_path: Path
+) -> None:
+    """Syncing leaves marks of its own in the tables for a moment."""
+    key = {"store_id": {"S": "~mig#hb#1"}, "object_id": {"S": "~mig#hb#1"}}
+    client = emulator.client("dynamodb")
+    client.put_item(TableName=tables["stores"], Item=key)
+    try:
+        with shop_app.running(shop_app.source(2, tmp_path), emulator.url, tables) as shop:
+            _, shown = shop.call("GET", "/stores")
+            assert [store["id"] for store in shown["stores"]] == [STORE]
+    finally:
+        client.delete_item(TableName=tables["stores"], Key=key)
+
+
 @pytest.mark.parametrize(
     ("env", "says"),
     [

@@ -56,7 +56,8 @@ class Database:
     def stores(self) -> list[Store]:
         """Every store, test stores included, by id."""
         items = self._pages("scan", TableName=self._tables["stores"], ConsistentRead=True)
-        return sorted(map(schema.read_store, items), key=lambda store: store.id)
+        stores = [schema.read_store(item) for item in items if item["object_id"] == schema.STORE]
+        return sorted(stores, key=lambda store: store.id)
 
     def store(self, store_id: str) -> Store:
         """One store, or NotFound."""

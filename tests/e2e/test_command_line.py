@@ -1,0 +1,113 @@
+"""What a user mistypes is refused with a suggestion, before anything runs."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from .checkout import Checkout
+
+
+@pytest.fixture(scope="module")
+def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
+    made = Checkout(tmp_path_factory.mktemp("mistakes") / "shop")
+    yield made
+    assert not (made.root / ".fearless" / "cloud.json").exists(), "a mistake started the cloud"
+
+
+PROCEDURE = "tag image ami stack copy sync gate cutover retire release devstack drop".split()
+
+
+def test_list_is_the_procedure_and_quick(checkout: Checkout) -> None:
+    checkout.doit("list").ok()
+    listed = checkout.doit("list").ok()
+    names = [line.split()[0] for line in listed.out.splitlines()]
+    assert names == [*PROCEDURE, "status", "releases", "plugins"]
+    everything = checkout.doit("list", "--all").ok().out
+    assert "gate:shop" in everything
+    assert "devstack:deploy" in everything
+
+
+def test_nothing_heavy_is_imported_for_a_list(checkout: Checkout) -> None:
+    heavy = "boto3 botocore docker jinja2 yaml ministack".split()
+    script = (
+        "import sys; from doit.doit_cmd import DoitMain; DoitMain().run(['list']);"
+        f"print('HEAVY', [m for m in {heavy!r} if m in sys.modules])"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=checkout.root, capture_output=True, text=True
+    )
+    assert done.stdout.splitlines()[-1] == "HEAVY []", done.stderr
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["relase"], "there is no task 'relase' (did you mean 'release'?)"),
+        (["release", "brnch=x"], "unknown variable 'brnch' (did you mean 'branch'?)"),
+        (["devstack", "barnch=x"], "unknown variable 'barnch' (did you mean 'branch'?)"),
+        (["release", "sha=nowhere"], "'nowhere' names no commit"),
+    ],
+)
+def test_mistakes(checkout: Checkout, argv: list[str], said: str) -> None:
+    run = checkout.doit(*argv)
+    assert run.code != 0
+    assert said in run.err
+    assert "Traceback" not in run.err
+
+
+def test_help_and_version(checkout: Checkout) -> None:
+    assert "fearless 0." in checkout.run("fearless", "--version").ok().out
+    assert "init" in checkout.run("fearless", "--help").ok().out
+    assert "up" in checkout.run("fearless", "local", "--help").ok().out
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        ('use = "route53"', 'use = "route54"', "no plugin offers it (did you mean 'route53'?)"),
+        ("create_zone = true", "creat_zone = true", "has no setting `creat_zone` (did you mean"),
+        ("[cutover]", "[cutovr]", "unknown table `cutovr` (did you mean 'cutover'?)"),
+        ('zone = "localhost"', "", "needs the setting `zone`"),
+    ],
+)
+def test_a_mistake_in_release_toml(checkout: Checkout, old: str, new: str, said: str) -> None:
+    path = checkout.root / "release.toml"
+    text = path.read_text()
+    try:
+        checkout.edit("release.toml", old, new)
+        run = checkout.doit("release")
+    finally:
+        path.write_text(text)
+    assert run.code != 0
+    assert said in run.err
+    assert "release.toml:" in run.err
+    assert "Traceback" not in run.err
+
+
+def test_a_broken_plugin_is_one_line(checkout: Checkout) -> None:
+    path = checkout.root / "plugins" / "broken.py"
+    path.write_text("import nothing_of_that_name\n")
+    try:
+        run = checkout.doit("release")
+    finally:
+        path.unlink()
+    assert run.code != 0
+    assert "plugins/broken.py cannot be imported: ModuleNotFoundError" in run.err
+    assert "Traceback" not in run.err
+
+
+def test_fearless_outside_a_project(tmp_path: Path, checkout: Checkout) -> None:
+    done = subprocess.run(
+        [str(Path(sys.executable).parent / "fearless"), "local", "status"],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 2
+    assert "run `fearless init`" in done.stderr
+    assert "Traceback" not in done.stderr
