@@ -242,14 +242,21 @@ def wants(cls: type) -> set[str]:
 
 def _fields(cls: type) -> dict[str, Any]:
     constructor: Any = cls.__init__  # type: ignore[misc]
-    try:
-        hints = get_type_hints(constructor)
-    except NameError:
-        hints = {}
     fields: dict[str, Any] = {}
     for name, parameter in inspect.signature(cls).parameters.items():
         if name in GIVEN or parameter.kind in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD):
             continue
         default = ... if parameter.default is parameter.empty else parameter.default
-        fields[name] = (hints.get(name, Any), default)
+        fields[name] = (_hint(parameter.annotation, constructor), default)
     return fields
+
+
+def _hint(annotation: Any, constructor: Any) -> Any:
+    """One parameter's type; Any where there is none, or it names what only type checkers import."""
+    if annotation is inspect.Parameter.empty:
+        return Any
+    holder = type("Holder", (), {"__annotations__": {"value": annotation}})
+    try:
+        return get_type_hints(holder, globalns=getattr(constructor, "__globals__", {}))["value"]
+    except NameError:
+        return Any

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import atexit
 import json
+import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -13,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from doit import doit_cmd
+from doit.dependency import JsonDB
 from doit.exceptions import InvalidDodoFile, InvalidTask, TaskFailed
 from doit.reporter import ConsoleReporter
 
@@ -72,7 +74,7 @@ class Runbook:
             "default_tasks": ["status"],
             "sort": "definition",
             "verbosity": 2,
-            "backend": "sqlite3",
+            "backend": "fearless",
             "dep_file": str(folder / "doit.db"),
             "reporter": type("Reporter", (_Reporter,), {"runbook": self}),
         }
@@ -395,6 +397,29 @@ class Runbook:
                 hint = suggest(word, known)
                 if hint:
                     raise InvalidDodoFile(f"there is no task {word!r}{hint}")
+
+
+class Cache(JsonDB):  # type: ignore[misc]
+    """doit's database as the cache it is: a spoilt one is empty, two runs never block each other.
+
+    doit finds it by the entry point `doit.BACKEND`. Its own backends refuse a half-written file
+    (json) or wait for the other run and fail (sqlite3).
+    """
+
+    desc = "a JSON file, replaced at once; lost without harm"
+
+    def _load(self) -> Any:
+        try:
+            return self.codec.decode(Path(self.name).read_text())
+        except (ValueError, OSError):
+            return {}
+
+    def dump(self) -> None:
+        """Replace the file."""
+        path = Path(self.name)
+        partial = path.with_name(f"{path.name}.{os.getpid()}")
+        partial.write_text(self.codec.encode(self._db))
+        partial.replace(path)
 
 
 class _Reporter(ConsoleReporter):  # type: ignore[misc]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -71,8 +72,12 @@ def test_locate(keys: tuple[str, ...], line: int | None) -> None:
     assert config.locate("[a]\nx = 1\n[a.b]\ny = 2\n", keys) == line
 
 
+if TYPE_CHECKING:
+    from fearless.project import Project
+
+
 class Quay:
-    def __init__(self, organisation: str, retries: int = 3, project: object = None) -> None:
+    def __init__(self, organisation: str, retries: int = 3, project: Project | None = None) -> None:
         self.organisation, self.retries, self.project = organisation, retries, project
 
 

@@ -32,7 +32,14 @@ class Listing:
     enabled: bool
     view: str
     shards: Sequence[tuple[str, str | None]]
+    ended: frozenset[str]
     now: int
+
+    @property
+    def last(self) -> list[str]:
+        """Shards that have ended and have no successor."""
+        parents = {parent for _, parent in self.shards}
+        return sorted(self.ended - parents)
 
 
 def describe(caller: Caller, client: Any, table: str) -> TableInfo:
@@ -48,6 +55,7 @@ def describe(caller: Caller, client: Any, table: str) -> TableInfo:
 def describe_stream(caller: Caller, streams: Any, arn: str) -> Listing:
     """Every shard of the stream. Raises Gap when there is no such stream any more."""
     shards: list[tuple[str, str | None]] = []
+    ended: set[str] = set()
     request: dict[str, Any] = {"StreamArn": arn}
     while True:
         try:
@@ -58,6 +66,9 @@ def describe_stream(caller: Caller, streams: Any, arn: str) -> Listing:
             raise
         stream = answer["StreamDescription"]
         shards += [(s["ShardId"], s.get("ParentShardId")) for s in stream["Shards"]]
+        for shard in stream["Shards"]:
+            if "EndingSequenceNumber" in shard.get("SequenceNumberRange", {}):
+                ended.add(shard["ShardId"])
         if "LastEvaluatedShardId" not in stream:
             break
         request["ExclusiveStartShardId"] = stream["LastEvaluatedShardId"]
@@ -66,6 +77,7 @@ def describe_stream(caller: Caller, streams: Any, arn: str) -> Listing:
         enabled=stream["StreamStatus"] in ("ENABLED", "ENABLING"),
         view=stream["StreamViewType"],
         shards=shards,
+        ended=frozenset(ended),
         now=int(parsedate_to_datetime(date).timestamp()),
     )
 
@@ -109,6 +121,7 @@ def fix(caller: Caller, streams: Any, source: TableInfo, target: TableInfo) -> R
         "stream": source.stream,
         "t0": listing.now,
         "shards": dict(listing.shards),
+        "last": listing.last,
     }
 
 

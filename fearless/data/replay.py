@@ -15,6 +15,7 @@ from fearless.data.position import RETENTION, Gap, describe_stream
 
 WINDOW = 1000
 REFRESH = 10.0
+SUCCESSOR = 60.0
 
 
 @dataclass
@@ -40,7 +41,9 @@ class Follower:
         self.table = table
         self._stream = str(table.position["stream"])
         self._first: Mapping[str, str | None] = table.position["shards"]
+        self._last = frozenset(table.position["last"])
         self._orphans: dict[str, int] = {}
+        self._alone: dict[str, float] = {}
         self._clock = table.reader.clock
         self._refreshed = float("-inf")
         self._server = 0.0
@@ -90,6 +93,8 @@ class Follower:
             raise self._gap("its stream was switched off")
         if listing.view != "NEW_AND_OLD_IMAGES":
             raise self._gap(f"its stream now has view type {listing.view}")
+        seen = [shard.read_to for shard in self.shards.values()]
+        self._check_age("the stream", max(seen, default=0.0))
         listed = dict(listing.shards)
         for shard in self.shards.values():
             if not shard.done and shard.id not in listed:
@@ -103,6 +108,11 @@ class Follower:
                     raise self._gap(f"shard {parent} came and went without being read")
                 continue
             self._discover(shard_id, parent)
+        alone = self._childless()
+        self._alone = {shard: self._alone.get(shard, self._clock()) for shard in alone}
+        for shard_id, since in self._alone.items():
+            if self._clock() - since > SUCCESSOR:
+                raise self._gap(f"shard {shard_id} ended and nothing came after it")
 
     def step(self) -> int:
         """Read and apply one window of every shard whose parent is done; the records read."""
@@ -138,15 +148,21 @@ class Follower:
                 self._put(shard)
 
     def _whole(self) -> bool:
+        return not self._orphans.keys() - self.shards.keys() and not self._childless()
+
+    def _childless(self) -> list[str]:
+        """Shards that ended since P0 and whose successors are not listed yet."""
         parents = {shard.parent for shard in self.shards.values()}
-        return not self._orphans.keys() - self.shards.keys() and all(
-            shard.id in parents for shard in self.shards.values() if shard.done
-        )
+        return [
+            shard.id
+            for shard in self.shards.values()
+            if shard.done and shard.id not in parents and shard.id not in self._last
+        ]
 
     def _discover(self, shard_id: str, parent: str | None) -> None:
         shard = Shard(shard_id, parent)
-        if shard_id not in self._first:
-            shard.read_to = self.now
+        if parent in self.shards:
+            shard.read_to = self.shards[parent].read_to
         self.shards[shard_id] = shard
         self._put(shard)
 
@@ -190,12 +206,6 @@ class Follower:
         return len(records)
 
     def _open(self, shard: Shard) -> str:
-        age = self.now - max(shard.read_to, float(self.table.position["t0"]))
-        if age > RETENTION:
-            raise self._gap(
-                f"shard {shard.id} was last read {age / 3600:.0f} hours ago, and the stream keeps "
-                "24 hours only"
-            )
         request: dict[str, Any] = {"ShardIteratorType": "TRIM_HORIZON"}
         if shard.checkpoint:
             request = {
@@ -211,7 +221,15 @@ class Follower:
             )
         except ClientError as error:
             raise self._lost(shard, error) from error
+        self._check_age(f"shard {shard.id}", shard.read_to)
         return str(answer["ShardIterator"])
+
+    def _check_age(self, what: str, read_to: float) -> None:
+        age = self.now - max(read_to, float(self.table.position["t0"]))
+        if age > RETENTION:
+            raise self._gap(
+                f"{what} was last read {age / 3600:.0f} hours ago, and streams keep 24 hours only"
+            )
 
     def _lost(self, shard: Shard, error: ClientError) -> Exception:
         if code(error) == "TrimmedDataAccessException":

@@ -44,6 +44,11 @@ class LocalCloud:
         """Start the daemon unless it runs, wait until it answers, plant the seed once."""
         running = launcher.start(self.directory, self.project.domain, self.port, report)
         self._connect(running)
+        if running.domain != self.project.domain:
+            report.line(
+                f"the embedded cloud follows {running.domain or 'no name'}: for "
+                f"{self.project.domain or 'no name'}, run `fearless local stop` and `fearless local up`"
+            )
         if self.seed and not self._planting and not self.directory.seeded.exists():
             self._plant(self.seed, report)
 

@@ -108,6 +108,7 @@ class Daemon:
         self.world: World | None = None
         self._read_at, self._revision = float("-inf"), -1
         self._published: dict[str, Any] = {}
+        self._complaint = ""
         self.front = Front(directory, self.scratch, domain, port)
         self.credentials = Credentials(self.endpoint.instance_credentials)
         self.fleet = Fleet(
@@ -129,13 +130,22 @@ class Daemon:
                 raise EmulatorDied(f"the emulator ended by itself: {said}")
             try:
                 self.step()
-            except (FearlessError, OSError, BotoCoreError, ClientError) as error:
-                log.warning("%s: %s", type(error).__name__, error)
+            except Exception as error:
+                self._complain(error)
             else:
+                self._complaint = ""
                 if not announced:
                     self._announce()
                     announced = True
             self.stopping.wait(TICK)
+
+    def _complain(self, error: Exception) -> None:
+        """Log a round that failed, the same reason once: the next round may well succeed."""
+        complaint = f"{type(error).__name__}: {error}"
+        if complaint != self._complaint:
+            expected = isinstance(error, FearlessError | OSError | BotoCoreError | ClientError)
+            log.error("%s", complaint, exc_info=None if expected else error)
+            self._complaint = complaint
 
     def step(self) -> None:
         """One round: read what changed, act on it, publish what runs."""

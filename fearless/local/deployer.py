@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from fearless.errors import FearlessError
@@ -15,19 +14,13 @@ from fearless.local.source import override_name
 class LocalDeployer:
     """Says in an SSM parameter which image a stack runs, and waits until every instance does.
 
-    `timeout` is how long that may take, in seconds.
+    `timeout` is how long that may take, `poll` how often to look, in seconds.
     """
 
-    def __init__(
-        self,
-        cloud: Cloud,
-        timeout: float = 180.0,
-        clock: Callable[[], float] = time.monotonic,
-        sleep: Callable[[float], None] = time.sleep,
-    ) -> None:
+    def __init__(self, cloud: Cloud, timeout: float = 180, poll: float = 0.2) -> None:
         self.cloud = cloud
         self.timeout = timeout
-        self._clock, self._sleep = clock, sleep
+        self.poll = poll
 
     def deployed(self, stack: Stack) -> str | None:
         """The image reference the stack was last told to run, if any."""
@@ -52,19 +45,19 @@ class LocalDeployer:
         self.cloud.client("ssm").put_parameter(
             Name=override_name(stack.name), Type="String", Value=json.dumps(value), Overwrite=True
         )
-        deadline = self._clock() + self.timeout
+        deadline = time.monotonic() + self.timeout
         while True:
             desired = self._desired(stack)
             done = self._healthy(stack, image)
             report.progress("instances", min(done, desired), desired, image.tag)
             if done >= desired and self._settled(stack, image):
                 return
-            if self._clock() > deadline:
+            if time.monotonic() > deadline:
                 raise FearlessError(
                     f"{stack.name}: {done} of {desired} instances run {image.tag} and are healthy "
                     f"after {self.timeout:.0f} s{self._why(stack)}"
                 )
-            self._sleep(0.2)
+            time.sleep(self.poll)
 
     def forget(self, stack: Stack) -> None:
         """Remove the parameter."""

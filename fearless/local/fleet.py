@@ -11,6 +11,8 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import Any
 
+from botocore.exceptions import ClientError
+
 from fearless.errors import FearlessError
 from fearless.local import source, world
 from fearless.local.credentials import Credentials
@@ -105,8 +107,8 @@ class Fleet:
             for _ in range(todo.launch):
                 try:
                     self._launch(group, world, now)
-                except FearlessError as error:
-                    self._failed(group.name, str(error.args[0]), now)
+                except (FearlessError, ClientError, LookupError, ValueError) as error:
+                    self._failed(group.name, str(error.args[0] or error), now)
                     break
 
     def _wanted_image(self, members: Iterable[Instance], world: World) -> str | None:

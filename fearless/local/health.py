@@ -53,7 +53,7 @@ def matches(status: int, matcher: str) -> bool:
     """Whether the status is one of `200`, `200,204` or `200-299`."""
     for part in matcher.split(","):
         low, _, high = part.strip().partition("-")
-        if int(low) <= status <= int(high or low):
+        if low.isdigit() and int(low) <= status <= int(high if high.isdigit() else low):
             return True
     return False
 

@@ -29,9 +29,9 @@ def start(directory: Directory, domain: str, port: int, report: Report) -> Runni
     if running is not None and Endpoint(running.emulator).answers():
         return running
     with directory.locked("cloud"):
-        running = Running.read(directory)
+        running = _answering(directory)
         if running is not None:
-            return _wait(directory, None)
+            return running
         report.line("starting the embedded cloud")
         directory.record.unlink(missing_ok=True)
         child = _spawn(directory, domain, _public_port(directory, port, report))
@@ -72,15 +72,30 @@ def _spawn(directory: Directory, domain: str, port: int) -> subprocess.Popen[byt
         )
 
 
-def _wait(directory: Directory, child: subprocess.Popen[bytes] | None) -> Running:
+def _answering(directory: Directory) -> Running | None:
+    """The daemon there is, once it answers; None when there is none, or it ends."""
+    deadline = time.monotonic() + START_SECONDS
+    while (running := Running.read(directory)) is not None:
+        if Endpoint(running.emulator).answers():
+            return running
+        if time.monotonic() > deadline:
+            raise FearlessError(
+                f"the embedded cloud (pid {running.process.pid}) runs and does not answer: look at "
+                f"{directory.logs / 'daemon.log'}, then `kill {running.process.pid}`"
+            )
+        time.sleep(0.05)
+    return None
+
+
+def _wait(directory: Directory, child: subprocess.Popen[bytes]) -> Running:
     deadline = time.monotonic() + START_SECONDS
     while True:
         running = Running.read(directory)
         if running is not None and Endpoint(running.emulator).answers():
             return running
-        ended = child is not None and child.poll() is not None
+        ended = child.poll() is not None
         if ended or time.monotonic() > deadline:
-            if child is not None and not ended:
+            if not ended:
                 process.stop(child, 10)
             log = directory.logs / "daemon.log"
             said = " / ".join(process.tail(log, 3)) or "it said nothing"

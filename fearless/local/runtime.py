@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import sys
@@ -9,7 +10,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from fearless.errors import FearlessError
 from fearless.local.source import Source
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -44,11 +48,16 @@ def _container(source: Source, home: Path) -> Prepared | None:
     from fearless.local import engine
     from fearless.local.container import keeper_environment
 
+    if not engine.holds_base(source.layout, source.digest):
+        return None
     client = engine.connect()
     if client is None:
         return None
     try:
         image = engine.load(client, source.layout, source.digest)
+    except FearlessError as error:
+        log.warning("%s runs as a plain process: %s", source.reference, error.args[0])
+        return None
     finally:
         client.close()
     keeper = (sys.executable, "-m", "fearless.local.container", image, str(home))

@@ -339,7 +339,11 @@ class Fake:
                 "StreamStatus": "ENABLED",
                 "StreamViewType": "NEW_AND_OLD_IMAGES",
                 "Shards": [
-                    {"ShardId": s.id, **({"ParentShardId": s.parent} if s.parent else {})}
+                    {
+                        "ShardId": s.id,
+                        "SequenceNumberRange": {"EndingSequenceNumber": "1"} if s.closed else {},
+                        **({"ParentShardId": s.parent} if s.parent else {}),
+                    }
                     for s in table.shards
                 ],
             },

@@ -13,7 +13,7 @@ from fearless.data.lease import Owner
 from fearless.data.state import Row
 from fearless.data.tables import TableInfo
 from fearless.data.transform import Pipeline
-from fearless.errors import Refused
+from fearless.errors import FearlessError
 from fearless.interfaces import Transform, Verdict
 from tests.data.fake import Crash, Fake, Shard, Table, World, serially
 
@@ -112,12 +112,13 @@ class Simulation:
         source = self.source
         match self.rng.randint(0, 2):
             case 0:
-                shard = self.rng.choice(source.shards)
-                shard.trimmed = len(shard.records)
+                self.world.now += 25 * 3600
+                for shard in source.shards:
+                    shard.trimmed = len(shard.records)
             case 1:
                 shard = self.rng.choice([s for s in source.shards if not s.closed])
                 shard.closed = True
-                children = [Shard(f"{shard.id}{bit}", None, shard.prefix + bit) for bit in "01"]
+                children = [Shard(f"{shard.id}{bit}", shard.id, shard.prefix + bit) for bit in "01"]
                 source.shards = [s for s in source.shards if s is not shard] + children
             case _:
                 source.arn = f"{source.arn}+"
@@ -148,7 +149,7 @@ class Simulation:
 
     def run(self) -> None:
         """Copy and follow through any number of crashes; end fenced, drained and quiet."""
-        for _ in range(60):
+        for _ in range(60 * (1 + self.gaps)):
             try:
                 migration = self.migration()
                 migration.copy()
@@ -157,7 +158,7 @@ class Simulation:
                 if self.rng.random() < 0.2:
                     migration.repair()
                 break
-            except (Crash, Refused):
+            except (Crash, FearlessError):
                 continue
         self.left = 0
         for _ in range(20):

@@ -39,7 +39,7 @@ def test_verify_agrees_at_the_end() -> None:
 
 def test_gaps_are_noticed_and_copied_over() -> None:
     copied_again = 0
-    for seed in range(300):
+    for seed in range(400):
         simulation = Simulation(seed, REKEY)
         simulation.gaps = 2
         simulation.run()

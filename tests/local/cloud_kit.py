@@ -19,6 +19,7 @@ from typing import Any
 from fearless import oci
 from fearless.interfaces import Image
 from fearless.local import process
+from fearless.local.builder import BUILDER
 from fearless.local.cloud import LocalCloud
 
 HERE = Path(__file__).parent
@@ -55,7 +56,12 @@ def layout(where: Path, version: str, mode: str = "good") -> str:
     config = {
         "architecture": "amd64",
         "os": "linux",
-        "config": {"Cmd": ["python", "app.py"], "WorkingDir": "/app", "Env": ["COLOUR=blue"]},
+        "config": {
+            "Cmd": ["python", "app.py"],
+            "WorkingDir": "/app",
+            "Env": ["COLOUR=blue"],
+            "Labels": {BUILDER: "test"},
+        },
         "rootfs": {"type": "layers", "diff_ids": [layer.digest]},
     }
     manifest = made.put_image(oci.canonical(config), (layer,))

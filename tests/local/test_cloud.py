@@ -337,6 +337,29 @@ def check_sigkill(kit: Kit, outputs: dict[str, str]) -> None:
     assert "Item" in kit.client("dynamodb").get_item(TableName=outputs["Table"], Key=late)
 
 
+def test_what_dies_is_brought_back(tmp_path: Path) -> None:
+    with running(tmp_path, Lines()) as kit:
+        outputs = kit.create("one", kit.bake("v1"), count=1)
+        kit.wait_healthy(outputs, 1)
+        for caddy in named(kit, "caddy"):
+            os.kill(caddy.pid, signal.SIGKILL)
+        assert get(kit.url(outputs))[0] == 200, "its socket is the daemon's: requests wait"
+        (emulator,) = named(kit, "fearless.local.emulator")
+        os.kill(emulator.pid, signal.SIGKILL)
+        kit.cloud.ensure(Lines())
+        assert kit.cloud.running()
+        assert kit.client("cloudformation").list_stacks()["StackSummaries"] == []
+
+
+def named(kit: Kit, word: str) -> list[process.Identity]:
+    """The processes of the cloud with the word in their command line."""
+    return [
+        found
+        for found in process.marked(kit.cloud.directory.root)
+        if word in Path(f"/proc/{found.pid}/cmdline").read_text()
+    ]
+
+
 def test_two_commands_at_once_start_one_daemon(tmp_path: Path) -> None:
     from concurrent.futures import ThreadPoolExecutor
 
