@@ -46,8 +46,8 @@ class LocalCloud:
         self._connect(running)
         if running.domain != self.project.domain:
             report.line(
-                f"the embedded cloud follows {running.domain or 'no name'}: for "
-                f"{self.project.domain or 'no name'}, run `fearless local stop` and `fearless local up`"
+                f"the embedded cloud follows {running.domain or 'no name'}, not "
+                f"{self.project.domain or 'no name'}: `fearless local stop` and `up` change that"
             )
         if self.seed and not self._planting and not self.directory.seeded.exists():
             self._plant(self.seed, report)

@@ -130,8 +130,12 @@ class Daemon:
                 raise EmulatorDied(f"the emulator ended by itself: {said}")
             try:
                 self.step()
+            except (FearlessError, OSError, BotoCoreError, ClientError) as error:
+                if self._news(error):
+                    log.warning("%s: %s", type(error).__name__, error)
             except Exception as error:
-                self._complain(error)
+                if self._news(error):
+                    log.exception("this round failed; the next one is tried")
             else:
                 self._complaint = ""
                 if not announced:
@@ -139,13 +143,11 @@ class Daemon:
                     announced = True
             self.stopping.wait(TICK)
 
-    def _complain(self, error: Exception) -> None:
-        """Log a round that failed, the same reason once: the next round may well succeed."""
+    def _news(self, error: Exception) -> bool:
+        """True unless the round before failed for the same reason, which is in the log then."""
         complaint = f"{type(error).__name__}: {error}"
-        if complaint != self._complaint:
-            expected = isinstance(error, FearlessError | OSError | BotoCoreError | ClientError)
-            log.error("%s", complaint, exc_info=None if expected else error)
-            self._complaint = complaint
+        before, self._complaint = self._complaint, complaint
+        return complaint != before
 
     def step(self) -> None:
         """One round: read what changed, act on it, publish what runs."""

@@ -48,9 +48,15 @@ class LocalDeployer:
         deadline = time.monotonic() + self.timeout
         while True:
             desired = self._desired(stack)
-            done = self._healthy(stack, image)
+            running = self._running(stack)
+            targets = self._targets(stack)
+            done = sum(
+                state == "healthy" and running.get(id) == image.reference
+                for id, state in targets.items()
+            )
             report.progress("instances", min(done, desired), desired, image.tag)
-            if done >= desired and self._settled(stack, image):
+            alone = done == len(targets) and set(running.values()) <= {image.reference}
+            if done >= desired and alone:
                 return
             if time.monotonic() > deadline:
                 raise FearlessError(
@@ -98,19 +104,12 @@ class LocalDeployer:
                     found[instance["InstanceId"]] = tags.get("fearless:image", "")
         return found
 
-    def _healthy(self, stack: Stack, image: Image) -> int:
-        running = self._running(stack)
-        targets = self.cloud.client("elbv2").describe_target_health(
+    def _targets(self, stack: Stack) -> dict[str, str]:
+        """Instance id -> health, of every target there is, those that drain too."""
+        found = self.cloud.client("elbv2").describe_target_health(
             TargetGroupArn=stack.outputs["TargetGroup"]
         )["TargetHealthDescriptions"]
-        return sum(
-            target["TargetHealth"]["State"] == "healthy"
-            and running.get(target["Target"]["Id"]) == image.reference
-            for target in targets
-        )
-
-    def _settled(self, stack: Stack, image: Image) -> bool:
-        return all(reference == image.reference for reference in self._running(stack).values())
+        return {target["Target"]["Id"]: target["TargetHealth"]["State"] for target in found}
 
     def _why(self, stack: Stack) -> str:
         status = getattr(self.cloud, "status", lambda: None)() or {}

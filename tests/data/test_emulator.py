@@ -251,11 +251,13 @@ def test_twenty_thousand_items_are_quick(tables: Tables, report, record_property
     began = time.monotonic()
     state = migration.copy()
     copied = time.monotonic()
+    migration.follow()
+    followed = time.monotonic()
     assert migration.verify().clean
     verified = time.monotonic()
     record_property("copy_seconds", copied - began)
-    record_property("verify_seconds", verified - copied)
-    print(f"copy {copied - began:.1f} s, verify {verified - copied:.1f} s")
+    record_property("follow_seconds", followed - copied)
+    record_property("verify_seconds", verified - followed)
     assert state.read == 20_100
     assert copied - began < 60
-    assert verified - copied < 60
+    assert verified - followed < 60

@@ -48,7 +48,9 @@ def test_a_branch_gets_a_stack_and_loses_it_again(small: Checkout) -> None:
     assert "email" in json.dumps(stores)
     store, order = stores["stores"][0]["id"], "dev-1"
     product = json.loads(http.get(f"{url}/stores/{store}/products")[1])["products"][0]["id"]
-    body = {"id": order, "lines": [{"product": product, "quantity": 1}]}
+    customer = {"name": "Ann", "email": "ann@example.com"}
+    lines = [{"product_id": product, "quantity": 1}]
+    body = {"id": order, "customer": customer, "lines": lines}
     status, answer = http.post(f"{url}/stores/{store}/orders", body)
     assert status in (200, 201), answer
 

@@ -16,10 +16,10 @@ MAX_QUANTITY = 999
 MAX_PRICE = Decimal("1000000")
 
 
-def body(value: Any) -> dict[str, Any]:
-    """The request's JSON object."""
+def body(value: Any, what: str = "the body") -> dict[str, Any]:
+    """A JSON object: the request's own, or the one it holds as `what`."""
     if not isinstance(value, dict):
-        raise Invalid("the body must be a JSON object")
+        raise Invalid(f"{what} must be a JSON object")
     return value
 
 
@@ -84,7 +84,7 @@ def lines(form: Mapping[str, Any]) -> dict[str, int]:
         raise Invalid(f"lines must be a list of 1 to {MAX_LINES}")
     wanted: dict[str, int] = {}
     for line in value:
-        line = body(line)
+        line = body(line, "a line")
         product_id = identifier(line.get("product_id"), "product_id")
         quantity = line.get("quantity")
         if type(quantity) is not int or not 1 <= quantity <= MAX_QUANTITY:

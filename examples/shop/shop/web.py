@@ -133,7 +133,7 @@ def _add_orders(app: Flask, database: Database, now: Callable[[], datetime]) -> 
     def place(store_id: str) -> Any:
         form = forms.body(request.get_json())
         order_id = forms.identifier(form.get("id"), "id")
-        customer = forms.body(form.get("customer"))
+        customer = forms.body(form.get("customer"), "customer")
         wanted = forms.lines(form)
         note = forms.text(form, "note", "", 1000)
         buyer = Customer(
