@@ -277,17 +277,20 @@ class Runbook:
     # ------------------------------------------------------------------ verbs
 
     def _status(self) -> None:
-        from fearless.status import collect, describe
+        from fearless.status import collect, describe, empty
 
-        status = collect(self._quiet_procedure())
+        self.project.check()
+        running = self.project.cloud.running()
+        status = collect(self._looking()) if running else empty(self.project, running)
         self._print(status, describe(status))
 
     def _releases(self) -> None:
         from fearless.status import describe_releases, releases
 
-        procedure = self._quiet_procedure()
+        self.project.check()
         if not self.project.cloud.running():
             raise FearlessError("the cloud does not answer; start it with `fearless local up`")
+        procedure = self._looking()
         live = procedure.live()
         entries = releases(procedure.ledger.releases(), live.sha if live else None)
         self._print(entries, describe_releases(entries))
@@ -330,8 +333,7 @@ class Runbook:
         atexit.register(procedure.lock.release)
         return procedure
 
-    def _quiet_procedure(self) -> Procedure:
-        self.project.check()
+    def _looking(self) -> Procedure:
         return Procedure(self.project, self.release, self.report, "")
 
     def _summary(self) -> Any:

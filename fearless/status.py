@@ -8,34 +8,30 @@ from typing import Any
 
 from fearless.lock import Lock
 from fearless.procedure import Procedure
+from fearless.project import Project
 
 
-def collect(procedure: Procedure) -> dict[str, Any]:
-    """The whole state as one JSON-able object: live, candidates, devstacks, kept, lock."""
-    project, ledger = procedure.project, procedure.ledger
-    if not project.cloud.running():
-        return {
-            "app": project.app.name,
-            "cloud": {"use": project.config.cloud.use, "running": False},
-            "live": None,
-            "candidates": [],
-            "former": [],
-            "devstacks": [],
-            "lock": None,
-        }
-    live = ledger.live()
-    stacks = list(project.provisioner.list(project.app.name))
-    records = {record.get("went_live"): record for record in ledger.releases()}
-    holder = Lock(ledger, "status").holder()
-    result: dict[str, Any] = {
+def empty(project: Project, running: bool) -> dict[str, Any]:
+    """The status of a cloud that does not answer, or in which nothing is yet."""
+    return {
         "app": project.app.name,
-        "cloud": {"use": project.config.cloud.use, "running": True},
+        "cloud": {"use": project.config.cloud.use, "running": running},
         "live": None,
         "candidates": [],
         "former": [],
         "devstacks": [],
         "lock": None,
     }
+
+
+def collect(procedure: Procedure) -> dict[str, Any]:
+    """The whole state as one JSON-able object: live, candidates, devstacks, kept, lock."""
+    project, ledger = procedure.project, procedure.ledger
+    result = empty(project, running=True)
+    live = ledger.live()
+    stacks = list(project.provisioner.list(project.app.name))
+    records = {record.get("went_live"): record for record in ledger.releases()}
+    holder = Lock(ledger, "status").holder()
     for stack in stacks:
         entry = {
             "release": stack.release,

@@ -33,9 +33,7 @@ class Emulator:
         }
         config = Config(account_id_endpoint_mode="disabled")
         make: Any = boto3.client
-        return make(
-            service, endpoint_url=self.url, region_name="us-east-1", config=config, **keys
-        )
+        return make(service, endpoint_url=self.url, region_name="us-east-1", config=config, **keys)
 
 
 def free_port() -> int:
