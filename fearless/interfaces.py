@@ -161,8 +161,8 @@ class Transform:
 
     `up(item)` returns the item changed, None to drop it, or several items. It must be pure:
     no clock, no random, no network. `kind` is the contract checked on every item:
-    `keep-key` (0 or 1 item, same key values) or `owned` (0 to N items; `owner(item)` returns
-    the key of the source item, as an Item holding just the key attributes).
+    `keep-key` (0 or 1 item, same key values) or `owned` (0 to N items; `owner(key)`
+    gets the key attributes of an output, and returns those of the source item it came from).
     """
 
     name: str
@@ -375,8 +375,15 @@ class DataStore(Protocol):
     def follow(self, run: DataRun, report: Report) -> DataState:
         """Apply what the source changed, until caught up."""
 
-    def verify(self, run: DataRun, report: Report) -> Verdict:
-        """Compare the target with T(source), both being written or not."""
+    def verified(self, run: DataRun) -> bool:
+        """Whether this process found everything equal, and knows what changed since."""
+
+    def verify(self, run: DataRun, report: Report, still: bool = False) -> Verdict:
+        """Compare the target with T(source), both being written or not.
+
+        `still`: the source is fenced and drained. When `verified`, only what changed since needs
+        a look, which is what keeps the pause of writes short.
+        """
 
     def drain(self, run: DataRun, report: Report) -> DataState:
         """With the source fenced: apply every change up to the fence, proven by sentinels."""

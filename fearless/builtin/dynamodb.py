@@ -12,6 +12,7 @@ from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Cloud, DataRun, DataState, Report, Stack, Verdict
 
 if TYPE_CHECKING:
+    from fearless.data.changes import Changes
     from fearless.data.engine import Migration
 
 CONNECT_TIMEOUT = 2
@@ -48,6 +49,7 @@ class DynamoDB:
         self._drain = drain_seconds
         self._attempts = confirm_attempts
         self._seconds = confirm_seconds
+        self._changes: dict[str, Changes] = {}
 
     # ------------------------------------------------------------------ data
 
@@ -69,10 +71,14 @@ class DynamoDB:
         self._check_closed(run)
         return self._migration(run, report).follow()
 
-    def verify(self, run: DataRun, report: Report) -> Verdict:
-        """Compare the target with T(source), applying what changes meanwhile."""
+    def verified(self, run: DataRun) -> bool:
+        """Whether this process proved everything equal and knows what changed since."""
+        return run.id in self._changes and self._changes[run.id].known
+
+    def verify(self, run: DataRun, report: Report, still: bool = False) -> Verdict:
+        """Compare the target with T(source); only what changed since `verified` when `still`."""
         self._check_closed(run)
-        return self._migration(run, report).verify()
+        return self._migration(run, report).verify(still)
 
     def drain(self, run: DataRun, report: Report) -> DataState:
         """With the source fenced: apply every change, proven by sentinels. Raises if it is not."""
@@ -126,6 +132,7 @@ class DynamoDB:
             )
 
     def _migration(self, run: DataRun, report: Report) -> Migration:
+        from fearless.data.changes import Changes
         from fearless.data.context import Settings
         from fearless.data.engine import Clients, Migration, Pair
 
@@ -142,7 +149,7 @@ class DynamoDB:
             lease=self._lease,
             max_quarantine=self._max_quarantine,
             drain=self._drain,
-            skew=5.0 if self._near else 300.0,
+            skew=2.0 if self._near else 300.0,
             poll=0.1 if self._near else 0.25,
         )
         return Migration(
@@ -153,6 +160,7 @@ class DynamoDB:
             _output(run.target, "StateTable"),
             report,
             settings,
+            changes=self._changes.setdefault(run.id, Changes()),
         )
 
     @cached_property

@@ -98,6 +98,8 @@ def apply(table: Table, records: list[Mapping[str, Any]]) -> Applied:
             )
             continue
         written[source_id] = (lane, outcome, stale)
+        keys = {key_id: table.target.key(out) for key_id, out in outcome.outputs.items()}
+        table.changes.add(table.name, lane.key, {**stale, **keys}.items())
         for key_id, key in stale.items():
             _claim(ops, Op(key_id, key, None, source_id))
         for key_id, output in outcome.outputs.items():

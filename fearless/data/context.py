@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from fearless.data.calls import Caller
+from fearless.data.changes import Changes
 from fearless.data.lease import Halted, Lease
 from fearless.data.quarantine import Quarantine
 from fearless.data.state import Row, StateTable
@@ -70,6 +71,7 @@ class Table:
     keeper: Caller
     copying: Caller
     applying: Caller
+    changes: Changes
 
     def put_row(self, sk: str, row: Row) -> None:
         """Write a state row of this table: `sk` follows `T#<table>#`."""

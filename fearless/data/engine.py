@@ -11,6 +11,7 @@ from functools import partial
 from typing import Any
 
 from fearless.data.calls import Caller
+from fearless.data.changes import Changes
 from fearless.data.context import Settings, Table
 from fearless.data.copy import COUNTS, Copier, segments
 from fearless.data.lease import Lease
@@ -60,12 +61,14 @@ class Migration:
         report: Report,
         settings: Settings | None = None,
         machinery: Machinery | None = None,
+        changes: Changes | None = None,
     ) -> None:
         self.settings = settings or Settings()
         self._pairs = tuple(pairs)
         self._transforms = tuple(transforms)
         self._clients = clients
         self._machinery = machinery or Machinery()
+        self._changes = changes or Changes(self._machinery.clock)
         self._report = report
         self._state = StateTable(clients.state, state_table, run)
         self._halt = threading.Event()
@@ -85,10 +88,12 @@ class Migration:
     def copy(self) -> DataState:
         """Copy up to the barrier; a run that cannot go on starts over into the same tables."""
         with self._lease() as lease:
+            self._changes.enter(lease.epoch)
             reason = lease.meta.get("reason", "") or self._unusable(lease.meta)
             if lease.meta["phase"] in ("none", "broken") or reason:
                 if reason:
                     self._report.line(f"copying again: {reason}")
+                self._changes.forget()
                 self._begin(lease)
             if lease.meta["phase"] == "copying":
                 with self._breaking(lease):
@@ -115,13 +120,24 @@ class Migration:
                 raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
             return replace(self._summary(lease.meta, ""), lag=0.0)
 
-    def verify(self) -> Verdict:
-        """Compare the target with T(source); changes that come meanwhile are applied first."""
+    @property
+    def verified(self) -> bool:
+        """Whether everything was proven equal, and what changed since is known."""
+        return self._changes.known
+
+    def verify(self, still: bool = False) -> Verdict:
+        """Compare the target with T(source); changes that come meanwhile are applied first.
+
+        With `still`, both sides stand still and everything is applied: when everything was
+        proven equal before, in this process, only what changed since is compared.
+        """
         with self._replaying() as (lease, tables):
             if not tables:
                 raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
             with self._breaking(lease):
                 session = self._session(lease, tables)
+                if still and self._changes.known:
+                    return session.verify_changed()
                 session.catch_up()
                 return session.verify()
             raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
@@ -208,6 +224,7 @@ class Migration:
     def _replaying(self) -> Iterator[tuple[Lease, list[Table]]]:
         """The lease and the tables; no tables when the run is broken."""
         with self._lease() as lease:
+            self._changes.enter(lease.epoch)
             phase = lease.meta["phase"]
             if phase in ("none", "copying"):
                 raise Refused("the data has not been copied to the end: copy first")
@@ -275,13 +292,14 @@ class Migration:
                     keeper=keeper,
                     copying=self._caller(lease.guard, lease.unknown, lease.unknown),
                     applying=self._caller(lease.guard, settled, lease.unknown),
+                    changes=self._changes,
                 )
             )
         return tables
 
     def _session(self, lease: Lease, tables: Sequence[Table]) -> Session:
         kit = self._machinery
-        return Session(lease, tables, kit, self._run_all, self._halt, self._report)
+        return Session(lease, tables, kit, self._run_all, self._halt, self._report, self._changes)
 
     @staticmethod
     def _follow(session: Session) -> None:

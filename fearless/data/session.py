@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 
+from fearless.data.changes import Changes, differing
 from fearless.data.context import Table
 from fearless.data.lease import Lease, Owner, boottime
 from fearless.data.reconcile import read_source, reconcile
@@ -47,6 +48,7 @@ class Session:
         run_all: Runner,
         halt: threading.Event,
         report: Report,
+        changes: Changes,
     ) -> None:
         self.lease = lease
         self.tables = tables
@@ -54,6 +56,7 @@ class Session:
         self._run_all = run_all
         self._halt = halt
         self._report = report
+        self._changes = changes
         self._followers = [Follower(table) for table in tables]
         for follower in self._followers:
             follower.load()
@@ -76,6 +79,7 @@ class Session:
 
     def repair(self) -> None:
         """Make every item that differs, and every quarantined one, what T(source) is."""
+        self._changes.forget()
         for table in self.tables:
             for row in table.quarantine.rows():
                 reconcile(table, row["key"])
@@ -107,12 +111,29 @@ class Session:
 
     def verify(self) -> Verdict:
         """Compare every table, and look again at what differs until it is settled."""
+        self._changes.begin()
         found = [self._compare(table) for table in self.tables]
         mismatches = [
             mismatch
             for follower, part in zip(self._followers, found, strict=True)
             for mismatch in self._settle(follower, part)
         ]
+        verdict = _verdict(found, mismatches)
+        if verdict.clean:
+            self._changes.clean()
+        return verdict
+
+    def verify_changed(self) -> Verdict:
+        """With both sides still: compare what changed since everything was proven equal."""
+        found, mismatches = [], []
+        for table in self.tables:
+            noted = self._changes.of(table.name)
+            found.append(Found(compared=len(noted)))
+            mismatches += [
+                Mismatch(table.name, kind, key, source)
+                for kind, key, source in differing(table, noted)
+            ]
+            mismatches += self._quarantined(table, {})
         return _verdict(found, mismatches)
 
     def _compare(self, table: Table) -> Found:
@@ -126,19 +147,28 @@ class Session:
             self.catch_up([follower])
 
         mismatches = settle(table, found, again)
-        failed: dict[bytes, tuple[Typed, str]] = {
-            table.source.key_id(row["key"]): (row["key"], f"{row['transform']}: {row['error']}")
-            for row in table.quarantine.rows()
-        }
+        failed: dict[bytes, tuple[Typed, str]] = {}
         for key_id, key in found.failed.items():
             failure = table.migrate(read_source(table, key)).failure
             if failure:
-                failed.setdefault(key_id, (key, f"{failure.transform}: {failure.error}"))
+                failed[key_id] = (key, f"{failure.transform}: {failure.error}")
         shown = {table.source.key_id(m.source) for m in mismatches if m.source}
         return mismatches + [
+            mismatch
+            for mismatch in self._quarantined(table, failed)
+            if table.source.key_id(mismatch.key) not in shown
+        ]
+
+    @staticmethod
+    def _quarantined(table: Table, failed: dict[bytes, tuple[Typed, str]]) -> list[Mismatch]:
+        """The source items in quarantine, and those that `failed` just now."""
+        rows: dict[bytes, tuple[Typed, str]] = {
+            table.source.key_id(row["key"]): (row["key"], f"{row['transform']}: {row['error']}")
+            for row in table.quarantine.rows()
+        }
+        return [
             Mismatch(table.name, "quarantined", key, key, f"quarantined, {why}")
-            for key_id, (key, why) in failed.items()
-            if key_id not in shown
+            for key, why in {**failed, **rows}.values()
         ]
 
 

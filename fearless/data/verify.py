@@ -9,13 +9,12 @@ from functools import partial
 from typing import Any, Literal
 
 from fearless.data.canonical import digest, item_bytes
+from fearless.data.changes import Kind
 from fearless.data.context import Table
 from fearless.data.digests import Buckets
 from fearless.data.reconcile import read_source, read_target
 from fearless.data.tables import Typed, show
 from fearless.data.work import Runner
-
-Kind = Literal["missing", "extra", "different", "quarantined", "moving"]
 
 
 @dataclass(frozen=True)

@@ -79,8 +79,9 @@ class LocalCloud:
         return {"ListenerPort": str(self.directory.stack_port(stack_name))}
 
     def url(self, host: str, port: int) -> str:
-        """`http://<host>:<port>`; `*.localhost` is loopback."""
-        return f"http://{host}:{port}"
+        """`http://localhost:<port>`: every stack has a port of its own, and not every resolver
+        knows that the balancer's `*.localhost` is loopback."""
+        return f"http://localhost:{port}"
 
     def public_url(self, name: str) -> str:
         """Where users reach the app: the edge's port, whichever name it follows."""

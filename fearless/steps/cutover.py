@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from fearless import http
 from fearless.errors import FearlessError, Refused
-from fearless.interfaces import DataRun, Stack
+from fearless.interfaces import DataRun, Stack, Verdict
 from fearless.ledger import Live
 from fearless.procedure import Done, Procedure
 from fearless.steps.gate import ask, candidate, gates
@@ -101,6 +101,8 @@ class Cutover:
             "fenced_at": procedure.ledger.clock(),
         }
         procedure.change()
+        if not store.verified(run):
+            self._equal(store.verify(run, procedure.report))
         store.follow(run, procedure.report)
         self._remember(run.target, row)
         row["fenced_at"] = procedure.ledger.clock()
@@ -110,13 +112,7 @@ class Cutover:
             procedure.report.line(f"writes to {run.source.name} are paused")
             store.confirm_fence(run.source, procedure.report)
             store.drain(run, procedure.report)
-            verdict = store.verify(run, procedure.report)
-            if not verdict.clean:
-                wrong = (*verdict.missing, *verdict.extra, *verdict.different)
-                raise Refused(
-                    f"{len(wrong)} items of the candidate differ from T(production) with writes "
-                    f"paused, the first is {wrong[0]}; nothing was changed, production goes on"
-                )
+            self._equal(store.verify(run, procedure.report, still=True))
             took = procedure.monotonic() - began
             if took > budget - MARGIN:
                 raise FearlessError(
@@ -135,6 +131,15 @@ class Cutover:
         row["phase"] = "sealed"
         self._remember(run.target, row)
         return row
+
+    @staticmethod
+    def _equal(verdict: Verdict) -> None:
+        if not verdict.clean:
+            wrong = (*verdict.missing, *verdict.extra, *verdict.different)
+            raise Refused(
+                f"{len(wrong)} items of the candidate differ from T(production), the first is "
+                f"{wrong[0]}; nothing was changed, production goes on"
+            )
 
     def _open(self, stack: Stack, live: Live | None, row: dict[str, Any]) -> Done:
         procedure = self.procedure

@@ -218,9 +218,13 @@ class FakeStore:
         self.states[run.id] = replace(self.state(run), applied=3, lag=0.1)
         return self.states[run.id]
 
-    def verify(self, run: DataRun, report: Report) -> Verdict:
+    def verified(self, run: DataRun) -> bool:
+        """Whether it was compared before."""
+        return "verify" in self.log
+
+    def verify(self, run: DataRun, report: Report, still: bool = False) -> Verdict:
         """What the test says."""
-        self._call("verify")
+        self._call("verify still" if still else "verify")
         return self.verdict
 
     def drain(self, run: DataRun, report: Report) -> DataState:
