@@ -1,0 +1,59 @@
+"""What every cloud keeps: it answers once ensured, and to the same question the same."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from fearless.interfaces import Cloud, Report
+from fearless.testing.contracts.given import Contract
+
+
+class CloudContract(Contract):
+    """`provider` is the cloud, to be ensured; `service` one that it has a client for."""
+
+    @pytest.fixture
+    def provider(self) -> Cloud:
+        """The cloud."""
+        raise NotImplementedError("override the fixture `provider`")
+
+    @pytest.fixture
+    def service(self) -> str:
+        """The name of an AWS service."""
+        return "sts"
+
+    def test_it_is_a_cloud(self, provider: Cloud) -> None:
+        assert isinstance(provider, Cloud)
+        assert provider.region and provider.region == provider.region
+
+    def test_ensuring_twice_is_ensuring_once(self, provider: Cloud, report: Report) -> None:
+        for _ in range(2):
+            provider.ensure(report)
+            assert provider.running() is True
+
+    def test_a_client_is_made_once_and_works(
+        self, provider: Cloud, report: Report, service: str
+    ) -> None:
+        provider.ensure(report)
+        client: Any = provider.client(service)
+        assert provider.client(service) is client
+        self.need_the_real_thing()
+        assert provider.client("sts").get_caller_identity()["Account"]
+        assert client.meta.region_name == provider.region
+
+    def test_parameters_are_of_the_stack_and_stay(self, provider: Cloud, report: Report) -> None:
+        provider.ensure(report)
+        one, other = provider.parameters("contract-one"), provider.parameters("contract-two")
+        assert provider.parameters("contract-one") == one
+        assert all(isinstance(word, str) for pair in one.items() for word in pair)
+        assert one.keys() == other.keys()
+        if "ListenerPort" in one:
+            assert one["ListenerPort"] != other["ListenerPort"]
+
+    def test_urls_are_base_urls(self, provider: Cloud, report: Report) -> None:
+        provider.ensure(report)
+        url = provider.url("one.elb.example", 8081)
+        assert url.startswith("http") and url.endswith(":8081"), url
+        public = provider.public_url("shop.example")
+        assert public.startswith("http") and not public.endswith("/"), public
