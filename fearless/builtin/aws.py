@@ -124,8 +124,8 @@ class Aws:
         return f"http://{host}" if port == 80 else f"http://{host}:{port}"
 
     def public_url(self, name: str) -> str:
-        """`[app] url` in release.toml, or `https://name`."""
-        return self._project.app_url or f"https://{name}"
+        """`[app] url` in release.toml, or `http://name`."""
+        return self._project.app_url or f"http://{name}"
 
     def _sessions(self) -> Any:
         import boto3

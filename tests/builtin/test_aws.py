@@ -118,7 +118,7 @@ def test_an_unknown_profile_is_named() -> None:
 def test_urls() -> None:
     assert aws().url("lb.example.com", 80) == "http://lb.example.com"
     assert aws().url("lb.elb.localhost", 18080) == "http://lb.elb.localhost:18080"
-    assert aws().public_url("shop.example.com") == "https://shop.example.com"
+    assert aws().public_url("shop.example.com") == "http://shop.example.com"
     assert aws("http://127.0.0.1:1").public_url("shop.example.com") == "http://127.0.0.1:1"
 
 
