@@ -54,6 +54,7 @@ class Runbook:
         self.report = progress.report()
         self.found: dict[str, Done] = {}
         self.made: dict[str, float] = {}
+        self._notes: set[str] = set()
         self._refuse_misspelt_tasks(Path(dodo))
         try:
             self.project = Project(self.root)
@@ -177,7 +178,7 @@ class Runbook:
         if not self.dry:
             project.cloud.ensure(self.report)
         elif not project.cloud.running():
-            raise ConfigError("dry=1 needs the cloud to answer; start it with `fearless local up`")
+            raise FearlessError("the cloud does not answer, so nothing is there yet")
         head, _ = project.git.commit("HEAD")
         if release.sha != head:
             project = project.export(release.sha)
@@ -226,8 +227,9 @@ class Runbook:
             try:
                 found = make().find()
             except Exception as error:
-                if self.dry and isinstance(error, FearlessError):
-                    return False
+                absent = isinstance(error, FearlessError) and not isinstance(error, ConfigError)
+                if self.dry and absent:
+                    return self._noted(str(error.args[0]))
                 raise _invalid(error) from error
             if found is not None:
                 self.found[name] = found
@@ -242,6 +244,13 @@ class Runbook:
             "task_dep": after,
             "verbosity": 2,
         }
+
+    def _noted(self, reason: str) -> bool:
+        """In a dry run, why a step cannot be looked for yet, said once; it is not there."""
+        if reason not in self._notes:
+            self._notes.add(reason)
+            self._say(f"  note: {reason}")
+        return False
 
     def _perform(self, make: Callable[[], Step], name: str) -> Any:
         if self.dry:

@@ -60,6 +60,11 @@ class LocalBuilder:
         with tempfile.TemporaryDirectory(dir=directory, prefix=".work-") as work:
             build = _Build(files, Path(work), directory / "pip.log", report)
             report.line(f"building on this machine's Python {python.VERSION} as {plan.base}")
+            if f":{python.VERSION}" not in plan.base:
+                report.line(
+                    f"note: the Dockerfile wants {plan.base}; a Docker engine would run that "
+                    f"version, this machine's is {python.VERSION}"
+                )
             manifest = build.run(plan, labels(release, plan.base))
             build.layout.tag(release.sha, manifest)
             image = directory / "image"

@@ -85,13 +85,6 @@ def _base(state: State, instruction: Instruction) -> str:
     match = _BASE.fullmatch(image)
     if not match:
         raise cannot(state, instruction, f"its base must be a python:{VERSION} image, not {image}")
-    if match[1] != VERSION:
-        raise cannot(
-            state,
-            instruction,
-            f"this machine's Python stands in for the base image, and it is {VERSION}, "
-            f"not {match[1]} (use Python {match[1]}, or `FROM python:{VERSION}-slim`)",
-        )
     return image
 
 

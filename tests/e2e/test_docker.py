@@ -1,0 +1,54 @@
+"""Where a Docker engine answers, the image is built by it and instances are containers."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from fearless import http
+
+from .checkout import Checkout
+
+if TYPE_CHECKING:
+    from tests.docker_engine import DockerEngine
+
+pytest_plugins = ["tests.docker_engine"]
+pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(400)]
+
+
+@pytest.fixture
+def shop(tmp_path: Path) -> Iterator[Checkout]:
+    checkout = Checkout(tmp_path / "shop").small()
+    yield checkout
+    checkout.close()
+
+
+def test_a_release_with_containers(
+    shop: Checkout, tmp_path: Path, host_docker_engine: DockerEngine
+) -> None:
+    requirements = shop.root / "examples" / "shop" / "requirements.txt"
+    wheels = tmp_path / "wheels"
+    subprocess.run(
+        [sys.executable, "-m", "pip", "download", "-q", "-d", str(wheels), "-r", str(requirements)],
+        check=True,
+        capture_output=True,
+    )
+    host_docker_engine.load_base(sorted(wheels.glob("*.whl")))
+    engine = {"DOCKER_HOST": host_docker_engine.host}
+    run = shop.doit("release", timeout=300, **engine).ok()
+    assert "container: by the Docker engine" in run.err
+    live = shop.doit("status", "json=1", **engine).ok().json["live"]
+    answer = json.loads(http.get(live["url"] + "/__release")[1])
+    assert answer["sha"] == shop.git("rev-parse", "HEAD")
+    containers = host_docker_engine.client.containers.list()
+    assert len(containers) == 4  # two of the planted production, two of the release
+    image_ids = {container.image.id for container in containers}
+    assert len(image_ids) == 2
+    shop.run("fearless", "local", "stop", **engine).ok()
+    assert host_docker_engine.client.containers.list() == []
