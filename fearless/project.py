@@ -181,8 +181,14 @@ class Project:
         return replace(release, stack_name=str(name))
 
     def check(self) -> None:
-        """Validate every slot's provider and settings, without making any of them."""
+        """Validate every slot's provider and settings, without making any of them.
+
+        A slot that release.toml leaves out, and whose default nobody offers, is an error only
+        when something needs it.
+        """
         for slot in SLOTS:
+            if self._slot(slot).use is None and self._named(slot) not in self.plugins.offers(slot):
+                continue
             cls = self._chosen(slot)
             config.arguments(cls, self._slot(slot).settings(), slot, self.file)
 
@@ -207,10 +213,11 @@ class Project:
         return cast(Slot, getattr(self.config, slot))
 
     def _chosen(self, slot: str) -> type:
-        name = self._slot(slot).use
-        if name is None:
-            name = DEFAULTS.get(str(self.config.cloud.use), DEFAULTS["aws"])[slot]
-        return self.plugins.choose(slot, name, self.file.where(slot, "use"))
+        return self.plugins.choose(slot, self._named(slot), self.file.where(slot, "use"))
+
+    def _named(self, slot: str) -> str:
+        defaults = DEFAULTS.get(str(self.config.cloud.use), DEFAULTS["aws"])
+        return self._slot(slot).use or defaults[slot]
 
     def _check_names(self) -> None:
         seen: dict[str, str] = {}

@@ -16,10 +16,9 @@ Record = Mapping[str, Any]
 class Route53:
     """One alias A record, moved by compare-and-swap in one change batch.
 
-    `zone` is the hosted zone's domain, `name` the full name of the record in it. `ttl` (seconds)
-    is how long resolvers keep an answer: Route 53 decides that for aliases, 60 for load
-    balancers, so it is what the cutover waits out. `timeout` and `poll` (seconds) bound the
-    wait until all name servers know a change.
+    `zone` is the hosted zone's domain, `name` the full name of the record in it. An alias
+    has no TTL of its own: resolvers keep a load balancer's for 60 seconds. `timeout` and `poll`
+    (seconds) bound the wait until all name servers know a change.
     `create_zone` makes a missing zone, for clouds where nobody owns the domain.
     """
 
@@ -28,7 +27,6 @@ class Route53:
         cloud: Cloud,
         zone: str,
         name: str,
-        ttl: int = 60,
         timeout: float = 300,
         poll: float = 1,
         create_zone: bool = False,
@@ -39,7 +37,6 @@ class Route53:
         self._timeout = timeout
         self._poll = poll
         self._create_zone = create_zone
-        self.ttl = ttl
         if not f".{self._name}".endswith(f".{self._zone}"):
             raise ConfigError(
                 f"[dns] in release.toml: name {self._name!r} is not in zone {self._zone!r}"

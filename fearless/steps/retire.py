@@ -67,7 +67,7 @@ class Retire:
             due = float(old.record.get("superseded_at", now)) + settings.soak
             kept = ""
             if old.stack.id in spared:
-                kept = f"the rollback target ([retire] keep = {settings.keep})"
+                kept = f"closed to writes, to compare with ([retire] keep = {settings.keep})"
             elif due > now:
                 at = datetime.fromtimestamp(due, UTC).strftime("%Y-%m-%d %H:%M UTC")
                 kept = f"until {at} ([retire] soak)"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
@@ -92,8 +93,9 @@ class FakeRegistry:
         self.images: dict[str, Image] = {}
 
     def find(self, release: Release) -> Image | None:
-        """By SHA."""
-        return self.images.get(release.sha)
+        """By app and SHA."""
+        image = self.images.get(release.sha)
+        return image if image and image.repository == release.app else None
 
     def push(self, image: Image) -> Image:
         """Refuses another digest under the same tag."""
@@ -119,20 +121,23 @@ class FakeBaker:
     """Machine images in a dict."""
 
     def __init__(self) -> None:
-        self.baked: dict[str, MachineImage] = {}
+        self.baked: dict[tuple[str, str, str], MachineImage] = {}
 
     def find(self, release: Release) -> MachineImage | None:
-        """By SHA."""
-        return self.baked.get(release.sha)
+        """By app and SHA; the last one baked."""
+        ours = (release.app, release.sha)
+        return next((m for key, m in reversed(self.baked.items()) if key[:2] == ours), None)
 
     def bake(self, release: Release, images: Sequence[Image], report: Report) -> MachineImage:
-        """Named by the SHA."""
-        made = MachineImage(f"ami-{release.sha[:17]}", release.sha, tuple(images), "inputs")
-        return self.baked.setdefault(release.sha, made)
+        """Named by its inputs."""
+        references = sorted(image.reference for image in images)
+        inputs = hashlib.sha256(repr((release.app, release.sha, references)).encode()).hexdigest()
+        made = MachineImage(f"ami-{inputs[:17]}", release.sha, tuple(images), inputs)
+        return self.baked.setdefault((release.app, release.sha, inputs), made)
 
     def discard(self, image: MachineImage) -> None:
-        """By SHA."""
-        self.baked.pop(image.sha, None)
+        """By what it was made of."""
+        self.baked = {key: m for key, m in self.baked.items() if m.inputs != image.inputs}
 
 
 class FakeProvisioner:
@@ -151,8 +156,11 @@ class FakeProvisioner:
         self, release: Release, template: str, parameters: Mapping[str, str], report: Report
     ) -> Stack:
         """A complete stack with the outputs every template gives."""
-        if release.stack_name in self.stacks:
-            return self.stacks[release.stack_name]
+        there = self.stacks.get(release.stack_name)
+        if there is not None:
+            if release.kind == "release" and there.sha != release.sha:
+                raise Refused(f"there is a stack {there.name} already, of {there.sha}")
+            return there
         self.made += 1
         outputs = {
             "LoadBalancerDNS": f"{release.stack_name}.elb.localhost",
@@ -193,6 +201,7 @@ class FakeStore:
 
     log: list[str] = field(default_factory=list)
     writers: set[str] = field(default_factory=set)
+    paused: set[str] = field(default_factory=set)
     states: dict[str, DataState] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=lambda: Verdict(10))
     fail: str = ""
@@ -239,25 +248,33 @@ class FakeStore:
     def open(self, stack: Stack) -> None:
         """Let it write."""
         self._call("open", stack)
+        self.paused.discard(stack.id)
         self.writers.add(stack.id)
 
     def fence(self, stack: Stack, seconds: float | None) -> None:
-        """Stop it writing."""
+        """Stop it writing; a pause remembers that it may write."""
         self._call("fence" if seconds is None else "pause", stack)
+        if seconds is None:
+            self.paused.discard(stack.id)
+        elif stack.id in self.writers:
+            self.paused.add(stack.id)
         self.writers.discard(stack.id)
 
     def unfence(self, stack: Stack) -> None:
-        """Let it write again."""
+        """Let it write again, if it could before the pause."""
         self._call("unfence", stack)
-        self.writers.add(stack.id)
+        self.writers |= self.paused & {stack.id}
+        self.paused.discard(stack.id)
 
     def confirm_fence(self, stack: Stack, report: Report) -> None:
         """It is always sure."""
         self._call("confirm", stack)
 
     def forget(self, stack: Stack) -> None:
-        """Nothing is kept."""
+        """Take back what was given."""
         self._call("forget", stack)
+        self.writers.discard(stack.id)
+        self.paused.discard(stack.id)
 
 
 class FakeDns:
@@ -272,7 +289,7 @@ class FakeDns:
 
     def point(self, target: Stack, expected: str | None) -> None:
         """Compare and swap."""
-        wanted = target.outputs["LoadBalancerDNS"]
+        wanted = target.outputs["LoadBalancerDNS"].lower().rstrip(".")
         if self.target not in (expected, wanted):
             raise Refused(f"the record points at {self.target}, not at {expected}")
         self.target = wanted

@@ -25,14 +25,17 @@ def released(world: World, *letters: str) -> list[Stack]:
     return stacks
 
 
-def test_the_last_former_stack_is_kept_as_rollback_target(world: World) -> None:
+def test_the_last_former_stack_is_kept(world: World) -> None:
     first, second, _ = released(world, "b", "c")
     retire = Retire(world.procedure("c"))
     assert retire.find() is None
     done = retire.make()
     assert world.provisioner.deleted == [first.id]
     assert second.name in world.provisioner.stacks
-    assert f"{second.name} is kept: the rollback target ([retire] keep = 1)" in done.detail
+    assert (
+        f"{second.name} is kept: closed to writes, to compare with ([retire] keep = 1)"
+        in done.detail
+    )
     assert retire.find() is not None
 
 

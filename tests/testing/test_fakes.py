@@ -10,26 +10,6 @@ from fearless.interfaces import DataRun, Image, Release, Stack
 from fearless.testing import contracts, fakes
 from fearless.testing.contracts.dns import a_stack
 
-KNOWN = {
-    ("TestFakeRegistry", "test_another_app_at_the_same_sha_is_another_image"),
-    ("TestFakeBaker", "test_other_images_are_another_machine_image"),
-    ("TestFakeBaker", "test_another_app_at_the_same_sha_is_another_machine_image"),
-    ("TestFakeProvisioner", "test_a_name_that_another_release_has_is_refused"),
-    ("TestFakeStore", "test_fencing_for_good_is_for_good"),
-    ("TestFakeStore", "test_a_pause_becomes_one_for_good"),
-    ("TestFakeStore", "test_undoing_a_pause_gives_no_more_than_there_was"),
-    ("TestFakeDns", "test_the_record_appears_moves_and_moves_back"),
-    ("TestFakeDns", "test_pointing_twice_is_pointing_once"),
-    ("TestFakeDns", "test_it_moves_only_from_where_it_is_expected"),
-}
-"""Where a fake is simpler than its slot allows."""
-
-
-@pytest.fixture(autouse=True)
-def known(request: pytest.FixtureRequest) -> None:
-    if (request.cls.__name__, request.node.originalname) in KNOWN:
-        request.applymarker(pytest.mark.xfail(reason="the fake is too simple"))
-
 
 class TestFakeRegistry(contracts.RegistryContract):
     stand_in = True
