@@ -48,7 +48,7 @@ def task_cutover():
 
 def task_retire():
     """Delete the old stack"""
-    return runbook.step("retire", after="cutover")
+    return runbook.step("retire")
 
 
 def task_release():
@@ -62,7 +62,7 @@ def task_devstack():
 
 
 def task_drop():
-    """Delete a branch's stack with all its data: branch=NAME"""
+    """Delete a branch's stack, or a candidate that is not wanted: branch=NAME or sha=SHA"""
     return runbook.drop()
 
 

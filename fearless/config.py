@@ -29,8 +29,8 @@ class App(_Table):
     name: str = Field(pattern=r"^[a-z][a-z0-9-]{0,11}$")
     source: str = "."
     port: int = Field(8080, ge=1, le=65535)
-    health: str = Field("/", pattern=r"^/")
-    release: str = Field("", pattern=r"^(/.*)?$")
+    health: str = Field("/", pattern=r"^/\S*$")
+    release: str = Field("", pattern=r"^(/\S*)?$")
     url: str = ""
 
 
@@ -43,18 +43,22 @@ class Tag(_Table):
 class Key(_Table):
     """`[tables.<name>]`: the primary key of a DynamoDB table."""
 
-    hash: str
-    range: str | None = None
+    hash: str = Field(min_length=1)
+    range: str | None = Field(None, min_length=1)
     hash_type: Literal["S", "N", "B"] = "S"
     range_type: Literal["S", "N", "B"] = "S"
 
 
 class Cutover(_Table):
-    """`[cutover]`: `budget` is the longest write pause in seconds before everything is undone."""
+    """`[cutover]`: `budget` is the longest write pause in seconds before everything is undone.
+
+    `replaces` is the DNS name the app's record may point at before the very first release.
+    """
 
     auto: bool = True
     budget: float = Field(60, gt=5, le=3600)
     timeout: float = Field(300, gt=0)
+    replaces: str = Field("", pattern=r"^\S*$")
 
 
 class Gates(_Table):
@@ -109,6 +113,7 @@ class Config(_Table):
     deploy: Slot = Slot()
     secrets: Slot = Slot()
     tables: dict[str, Key] = {}
+    dropped: dict[str, str] = {}
     gates: Gates = Gates()
     cutover: Cutover = Cutover()
     retire: Retire = Retire()
@@ -164,10 +169,33 @@ def read(path: Path) -> ConfigFile:
         ) from None
     except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
         raise ConfigError(f"{path.name}: not valid TOML: {error}") from None
+    except OSError as error:
+        raise ConfigError(f"{path}: cannot be read: {error.strerror or error}") from None
     try:
-        return ConfigFile(path, text, Config.model_validate(data))
+        file = ConfigFile(path, text, Config.model_validate(data))
     except pydantic.ValidationError as error:
         raise ConfigError(_explain(path, text, error)) from None
+    _check(file)
+    return file
+
+
+def _check(file: ConfigFile) -> None:
+    """What keys must be to each other."""
+    tables = file.config.tables
+    for name, key in tables.items():
+        if key.hash == key.range:
+            raise ConfigError(
+                f"{file.where('tables', name, 'range')}: `tables.{name}.range` = {key.range!r} is "
+                "the hash as well; leave it out, or name another attribute"
+            )
+    for name, reason in file.config.dropped.items():
+        where = f"{file.where('dropped', name)}: `dropped.{name}`"
+        if name in tables:
+            raise ConfigError(
+                f"{where}: the table {name!r} is also declared as [tables.{name}]; remove one"
+            )
+        if not reason.strip():
+            raise ConfigError(f"{where} is empty; say why the table {name!r} is dropped")
 
 
 def _explain(path: Path, text: str, error: pydantic.ValidationError) -> str:

@@ -6,6 +6,7 @@ What is to come has its place: masking is a transform of the data run, expiry a 
 
 from __future__ import annotations
 
+import shutil
 from typing import Any, ClassVar
 
 from fearless.errors import FearlessError, Refused
@@ -14,6 +15,16 @@ from fearless.procedure import Done, Procedure
 from fearless.steps.ami import Ami
 from fearless.steps.copy import NOTHING, Copy
 from fearless.steps.gate import ask, candidate
+from fearless.steps.image import ContainerImage
+
+
+class DevImage(ContainerImage):
+    """The branch's image. From here on the ledger knows of the stack, so that drop finds it all."""
+
+    def make(self) -> Done:
+        """Remember the branch and its SHA, then build."""
+        remember(self.procedure)
+        return super().make()
 
 
 class DevAmi(Ami):
@@ -35,7 +46,7 @@ class DevData(Copy):
         """The copy this very stack was given."""
         stack = self.procedure.stack()
         row = record(self.procedure)
-        if stack is None or row.get("data") != stack.id:
+        if stack is None or row.get("data") != stack.id or not self.procedure.writable(stack):
             return None
         return Done("production's data is there", {})
 
@@ -44,15 +55,16 @@ class DevData(Copy):
         procedure, store = self.procedure, self.procedure.project.store
         stack = procedure.need_stack()
         done = NOTHING
-        if procedure.data_run() is not None:
+        copied = record(procedure).get("data") == stack.id
+        if not copied and procedure.data_run() is not None:
             done = super().make()
             run = procedure.data_run()
             assert run is not None
             state = store.follow(run, procedure.report)
             if state.phase != "replay":
                 raise FearlessError(f"the copy did not catch up: {state.reason or state.phase}")
+        remember(procedure, data=stack.id)  # first: what is open is never copied into again
         store.open(stack)
-        remember(procedure, data=stack.id)
         return done
 
 
@@ -81,11 +93,13 @@ class Deploy:
         image = project.registry.find(procedure.release)
         if image is None:
             raise FearlessError(f"{procedure.release.short} has no container image")
-        running = project.deployer.deployed(stack)
-        if running != image.reference and (running or stack.sha != procedure.release.sha):
+        if project.deployer.deployed(stack) or stack.sha != procedure.release.sha:
             project.deployer.deploy(procedure.release, stack, image, procedure.report)
         subject = candidate(procedure)
-        ask(targets_healthy(project.cloud, timeout=project.config.gates.timeout), subject)
+        healthy = targets_healthy(
+            project.cloud, timeout=project.config.gates.timeout, report=procedure.report
+        )
+        ask(healthy, subject)
         if project.app.release:
             ask(shows_sha(project.app.release), subject)
         remember(procedure, healthy=f"{stack.id} {procedure.release.sha}")
@@ -127,7 +141,7 @@ def drop(procedure: Procedure) -> Done:
         allow(procedure, stack)
         project.provisioner.delete(stack, procedure.report)
     for sha in {*row.get("shas", []), *([stack.sha] if stack else [])}:
-        _discard(procedure, sha)
+        discard(procedure, sha)
     for step in procedure.ledger.steps(release):
         procedure.ledger.delete(f"STEPS#{release.stack_name}", step)
     procedure.ledger.delete("DEV", str(release.branch))
@@ -145,8 +159,8 @@ def allow(procedure: Procedure, stack: Stack) -> None:
         raise Refused(f"{stack.name} is live")
 
 
-def _discard(procedure: Procedure, sha: str) -> None:
-    """The images of a SHA, unless a release or another stack uses them."""
+def discard(procedure: Procedure, sha: str) -> None:
+    """Remove the images and local files of a SHA, unless a release or another stack uses them."""
     project, app = procedure.project, procedure.release.app
     used = procedure.ledger.release(sha) is not None or any(
         stack.sha == sha for stack in project.provisioner.list(app)
@@ -163,3 +177,5 @@ def _discard(procedure: Procedure, sha: str) -> None:
         project.baker.discard(baked)
     if (image := project.registry.find(release)) is not None:
         project.registry.delete(image)
+    for folder in ("build", "exports"):
+        shutil.rmtree(project.directory / folder / sha, ignore_errors=True)

@@ -8,12 +8,16 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from fnmatch import fnmatch
 from functools import cached_property
 from pathlib import Path
 from typing import Any
 
 from doit import doit_cmd
+from doit.cmd_base import DodoTaskLoader
+from doit.cmd_run import Run
+from doit.cmdparse import CmdOption, CmdParse, CmdParseError
 from doit.dependency import JsonDB
 from doit.exceptions import InvalidDodoFile, InvalidTask, TaskFailed
 from doit.reporter import ConsoleReporter
@@ -34,6 +38,20 @@ VARIABLES = {
     "yes": "yes=1 asks no questions",
 }
 
+FLAGS = ("dry", "json", "yes")
+"""Variables of every task that are 0 or 1."""
+
+USES = {
+    **dict.fromkeys("tag image ami stack copy sync gate cutover retire".split(), ("sha", "tag")),
+    **dict.fromkeys("release plan status releases plugins".split(), ("sha", "tag")),
+    "devstack": ("branch",),
+    "drop": ("branch", "sha"),
+}
+"""The other variables, by the tasks that use them. Tasks of plugins may use all."""
+
+MEANT = {"sha": "release", "tag": "release", "branch": "devstack"}
+"""The task somebody means who gives a variable to one that does not use it."""
+
 COMMANDS = frozenset(
     "run list info clean forget ignore auto dumpdb help tabcompletion strace reset-dep".split()
 )
@@ -47,19 +65,21 @@ class Runbook:
 
     def __init__(self, dodo: str) -> None:
         self.root = Path(dodo).resolve().parent
+        self.command, self.words = _command_line()
         self.variables = self._read_variables()
-        self.dry = self.variables["dry"] not in ("", "0")
-        self.json = self.variables["json"] not in ("", "0")
-        self.yes = self.variables["yes"] not in ("", "0")
+        self.dry, self.json, self.yes = (self.variables[flag] == "1" for flag in FLAGS)
         self.report = progress.report()
         self.found: dict[str, Done] = {}
         self.made: dict[str, float] = {}
+        self.failed = False
         self._notes: set[str] = set()
-        self._refuse_misspelt_tasks(Path(dodo))
+        self._own_tasks = _tasks_of(Path(dodo))
         try:
             self.project = Project(self.root)
         except FearlessError as error:
             raise _loading(error) from None
+        if self.command == "run":
+            self._refuse_mistakes()
         signal.signal(signal.SIGTERM, lambda *_: self._leave(143))
         signal.signal(signal.SIGINT, lambda *_: self._leave(130))
 
@@ -101,10 +121,15 @@ class Runbook:
             previous = f"gate:{gate}"
 
     def release_task(self) -> Task:
-        """All steps; stops before DNS when `[cutover] auto` is false."""
-        auto = self.project.config.cutover.auto
-        last = ["cutover", "retire"] if auto else ["gate"]
-        return {"actions": [self._summary], "task_dep": last, "verbosity": 2}
+        """All steps; stops before DNS when `[cutover] auto` is false.
+
+        `retire` is a setup task: doit runs it when everything `release` depends on is done. As a
+        dependency it would run first, because by itself it does not depend on `cutover`.
+        """
+        if not self.project.config.cutover.auto:
+            return {"actions": [self._summary], "task_dep": ["gate"], "verbosity": 2}
+        last: Task = {"task_dep": ["cutover"], "setup": ["retire"]}
+        return {"actions": [self._summary], "verbosity": 2, **last}
 
     def devstack(self) -> Iterator[Task]:
         """The dev stack's own small graph."""
@@ -120,7 +145,7 @@ class Runbook:
             previous = [f"devstack:{name}"]
 
     def drop(self) -> Task:
-        """Delete a branch's dev stack."""
+        """Delete a branch's dev stack, or a candidate."""
         return self._verb(self._drop)
 
     def status(self) -> Task:
@@ -134,19 +159,32 @@ class Runbook:
     def plugin_tasks(self) -> Iterator[Task]:
         """Show the plugins; and what they add with the `tasks` hook, names checked first."""
         yield {"basename": "plugins", "doc": "Show the plugins", **self._verb(self._plugins)}
-        taken = self._own_tasks
+        groups = set()
+        for task, origin in self._plugins_tasks:
+            name = task["basename"]
+            if "name" in task and name not in groups:
+                groups.add(name)
+                if task["name"] is not None:
+                    yield {"basename": name, "name": None, "doc": f"Tasks of {origin}"}
+            yield {**task, "doc": _doc(task) or f"A task of {origin}"}
+
+    @cached_property
+    def _plugins_tasks(self) -> list[tuple[Task, str]]:
+        """What every plugin answers to the `tasks` hook, with its origin; names checked."""
+        taken, found = {*self._own_tasks, *COMMANDS}, []
         answers = self._asked(
             lambda: self.project.plugins.ask("tasks", project=self.project, release=self.release)
         )
         for answer, origin in answers:
             for task in answer:
-                name = str(task.get("basename", ""))
-                if not name or name in taken or name in COMMANDS:
+                name = task.get("basename")
+                if not isinstance(name, str) or not name or name in taken:
                     raise InvalidDodoFile(
                         f"{origin}: a task needs a `basename` that is not taken, "
-                        f"not {name!r} (taken: {', '.join(sorted({*taken, *COMMANDS}))})"
+                        f"not {name or ''!r} (taken: {', '.join(sorted(taken))})"
                     )
-                yield task
+                found.append((task, origin))
+        return found
 
     # ------------------------------------------------------------------ what they need
 
@@ -167,7 +205,7 @@ class Runbook:
         """The procedure of branch='s dev stack, with ops code as it is on that branch."""
         branch = self.variables["branch"]
         if not branch:
-            raise ConfigError("devstack and drop need a branch: `doit devstack branch=NAME`")
+            raise ConfigError("devstack needs a branch: `doit devstack branch=NAME`")
         sha, date = self.project.git.commit(branch)
         release = names.devstack(self.project.app.name, branch, sha, date)
         return self._procedure(self.project.named(release))
@@ -230,6 +268,7 @@ class Runbook:
                 absent = isinstance(error, FearlessError) and not isinstance(error, ConfigError)
                 if self.dry and absent:
                     return self._noted(str(error.args[0]))
+                self.failed = True
                 raise _invalid(error) from error
             if found is not None:
                 self.found[name] = found
@@ -260,6 +299,7 @@ class Runbook:
             step = make()
             record = step.procedure.perform(step)
         except Exception as error:
+            self.failed = True
             return _failed(error)
         self.made[name] = record.seconds
         self.found[name] = Done(record.detail, record.data)
@@ -315,28 +355,45 @@ class Runbook:
         self._print({"plugins": plugins.origins(), "slots": offers}, "\n".join(lines))
 
     def _drop(self) -> None:
-        from fearless.devstack import drop
-
-        procedure = self.dev_to_drop()
+        branch, sha = self.variables["branch"], self.variables["sha"]
+        if bool(branch) == bool(sha):
+            raise ConfigError(
+                f"drop needs {'one of the two' if sha else 'a branch or a commit'}: `doit drop "
+                "branch=NAME` deletes a dev stack, `doit drop sha=SHA` a candidate"
+            )
+        self.project.check()
+        if self.dry and not self.project.cloud.running():
+            self._say("  drop             the cloud does not answer, so there is nothing to delete")
+            return
+        procedure = self.dev_to_drop() if branch else self.procedure
         name = procedure.release.stack_name
         if self.dry:
-            self._say(f"  drop             would delete {name}")
+            there = self.project.provisioner.find(name) is not None
+            would = f"would delete {name}" if there else f"there is no stack {name}"
+            self._say(f"  drop             {would}")
             return
         if sys.stdin.isatty() and not self.yes and not self.json:
             answer = input(f"Delete {name} with all its data? [y/N] ")
             if answer.strip().lower() not in ("y", "yes"):
                 self._say("  nothing was deleted")
                 return
-        done = drop(procedure)
+        done = self._dropped(procedure)
         self._print({**done.data}, f"  drop             {done.detail}")
+
+    def _dropped(self, procedure: Procedure) -> Done:
+        if procedure.release.kind == "dev":
+            from fearless import devstack
+
+            return devstack.drop(procedure)
+        from fearless import candidate
+
+        return candidate.drop(procedure)
 
     def dev_to_drop(self) -> Procedure:
         """The dev procedure, also of a branch that git has forgotten."""
         branch = self.variables["branch"]
-        if not branch:
-            raise ConfigError("drop needs a branch: `doit drop branch=NAME`")
-        self.project.check()
-        self.project.cloud.ensure(self.report)
+        if not self.dry:
+            self.project.cloud.ensure(self.report)
         release = self.project.named(names.devstack(self.project.app.name, branch, "0" * 40, ""))
         procedure = Procedure(self.project, release, self.report, f"doit drop branch={branch}")
         atexit.register(procedure.lock.release)
@@ -348,7 +405,7 @@ class Runbook:
     def _summary(self) -> Any:
         from fearless.summary import describe, summarise
 
-        if self.dry:
+        if self.dry or self.failed:
             return True
         try:
             summary = summarise(self.procedure, list(self.made))
@@ -386,28 +443,81 @@ class Runbook:
 
     def _read_variables(self) -> dict[str, str]:
         given = dict(doit_cmd._CMDLINE_VARS or {})
-        for name in given:
+        for name, value in given.items():
             if name not in VARIABLES:
                 known = "; ".join(f"{key}= {text}" for key, text in VARIABLES.items())
                 raise InvalidDodoFile(
                     f"unknown variable {name!r}{suggest(name, VARIABLES)}. Known: {known}"
                 )
+            if name in FLAGS and value not in ("", "0", "1") and self.command == "run":
+                raise InvalidDodoFile(f"{name}={value}: {name} is 1 or 0, not {value!r}")
         return {name: str(given.get(name, "")) for name in VARIABLES}
 
-    def _refuse_misspelt_tasks(self, dodo: Path) -> None:
-        """doit says only that an unknown task is none; say which one was meant."""
-        tree = ast.parse(dodo.read_text())
-        functions = (node.name for node in tree.body if isinstance(node, ast.FunctionDef))
-        self._own_tasks = {name[5:] for name in functions if name.startswith("task_")}
-        if doit_cmd._CMDLINE_VARS is None or Path(sys.argv[0]).name not in ("doit", "__main__.py"):
-            return
-        words = [word for word in sys.argv[1:] if not word.startswith("-") and "=" not in word]
-        for word in words[:1]:
-            known = {*self._own_tasks, *COMMANDS}
-            if word not in known and ":" not in word and not Path(word).exists():
-                hint = suggest(word, known)
-                if hint:
-                    raise InvalidDodoFile(f"there is no task {word!r}{hint}")
+    def _refuse_mistakes(self) -> None:
+        """A task there is not, and a variable that no selected task uses."""
+        tasks = list(self._selected())
+        uses = [USES.get(task) for task in tasks or ["status"]]
+        for name, value in self.variables.items():
+            if not value or name in FLAGS or any(use is None or name in use for use in uses):
+                continue
+            meant = f"doit {MEANT[name]} {name}={value}"
+            raise InvalidDodoFile(
+                f"{' and '.join(tasks) or 'status'} does not use {name}=; did you mean `{meant}`?"
+            )
+
+    def _selected(self) -> Iterator[str]:
+        """The tasks that the command line names, without `:<subtask>`, checked."""
+        for word in self.words:
+            name, colon, _ = word.partition(":")
+            matching = [task for task in self._own_tasks if fnmatch(task, name)]
+            yield from matching or [name]
+            if matching or Path(word).exists():
+                continue
+            plugins = {task["basename"] for task, _ in self._plugins_tasks}
+            if any(fnmatch(task, name) for task in plugins):
+                return  # what follows may be the task's own arguments
+            hint = suggest(name, {*self._own_tasks, *plugins, *(() if colon else COMMANDS)})
+            if hint:
+                raise InvalidDodoFile(f"there is no task {word!r}{hint}")
+
+
+def _command_line() -> tuple[str, list[str]]:
+    """doit's command, and what it is to do that to, as doit itself reads its command line.
+
+    Two empty answers when dodo.py is read by anything but `doit`.
+    """
+    if Path(sys.argv[0]).name not in ("doit", "__main__.py"):
+        return "", []
+    words = sys.argv[1:]
+    loader = DodoTaskLoader()
+    try:
+        _, words = CmdParse([CmdOption(o) for o in loader.cmd_options]).parse_only(words)
+    except CmdParseError:
+        pass  # options of `run`, which is left out
+    words = [word for word in words if word.startswith("-") or "=" not in word]
+    command = words.pop(0) if words and words[0] in COMMANDS else "run"
+    if command == "run":
+        try:
+            _, words = Run(task_loader=loader).cmdparser.parse_only(words)
+        except CmdParseError:
+            words = []  # doit says so itself
+    return command, [word for word in words if not word.startswith("-")]
+
+
+def _tasks_of(dodo: Path) -> set[str]:
+    """The tasks a dodo.py defines, without running it."""
+    functions = (n.name for n in ast.parse(dodo.read_text()).body if isinstance(n, ast.FunctionDef))
+    return {name.removeprefix("task_") for name in functions if name.startswith("task_")}
+
+
+def _doc(task: Task) -> str:
+    """What a plugin says its task does: `doc`, or the docstring of what the task runs."""
+    if task.get("doc"):
+        return str(task["doc"])
+    actions: Iterable[Any] = task.get("actions") or ()
+    functions = (action[0] if isinstance(action, tuple) else action for action in actions)
+    docs = (function.__doc__ or "" for function in functions if hasattr(function, "__code__"))
+    return next((doc.strip().splitlines()[0] for doc in docs if doc.strip()), "")
 
 
 class Cache(JsonDB):  # type: ignore[misc]

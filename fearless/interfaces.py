@@ -8,7 +8,9 @@ absence, making twice is making once, and deleting tolerates "already gone".
 
 from __future__ import annotations
 
+import functools
 import hashlib
+import inspect
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -174,10 +176,36 @@ class Transform:
 
     @property
     def digest(self) -> str:
-        """A hash of the code: the file that defines `up`, so that an edit is noticed."""
-        path = Path(self.up.__code__.co_filename)
-        code = path.read_bytes() if path.is_file() else self.up.__code__.co_code
-        return hashlib.sha256(self.name.encode() + b"\0" + code).hexdigest()[:16]
+        """A hash of the name and the whole file that defines `up`: pinned while data moves."""
+        function = _function(self.up)
+        code = getattr(function, "__code__", None)
+        if code is None:
+            module = getattr(function, "__module__", "")
+            content = f"{module}.{getattr(function, '__qualname__', type(function))}".encode()
+        else:
+            path = Path(code.co_filename)
+            content = path.read_bytes() if path.is_file() else code.co_code
+        return hashlib.sha256(self.name.encode() + b"\0" + content).hexdigest()[:16]
+
+    @property
+    def source_digest(self) -> str:
+        """A hash of the source of `up` alone; `digest` where Python cannot tell it."""
+        try:
+            source = inspect.getsource(_function(self.up))
+        except (OSError, TypeError):
+            return self.digest
+        return hashlib.sha256(source.encode()).hexdigest()[:16]
+
+
+def _function(up: Any) -> Any:
+    """The function that somebody wrote: inside of `functools.partial`, decorators and objects."""
+    while isinstance(up, functools.partial):
+        up = up.func
+    up = inspect.unwrap(up)
+    if hasattr(up, "__code__") or isinstance(up, type):
+        return up
+    call = inspect.unwrap(type(up).__call__)
+    return call if hasattr(call, "__code__") else up
 
 
 @dataclass(frozen=True)
@@ -384,6 +412,9 @@ class DataStore(Protocol):
         `still`: the source is fenced and drained. When `verified`, only what changed since needs
         a look, which is what keeps the pause of writes short.
         """
+
+    def quarantine(self, run: DataRun) -> Sequence[Mapping[str, Any]]:
+        """The items that could not be migrated: `key`, `transform`, `error`, `message`, `where`."""
 
     def drain(self, run: DataRun, report: Report) -> DataState:
         """With the source fenced: apply every change up to the fence, proven by sentinels."""

@@ -3,20 +3,18 @@
 from __future__ import annotations
 
 import contextlib
-import getpass
-import os
 import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from fearless.errors import Refused
+from fearless.git import whoami
 from fearless.ledger import Ledger
+from fearless.owner import Owner
 
 LEASE = 60.0
 """Seconds a lock lives without being renewed; it is renewed every quarter of that."""
@@ -29,9 +27,9 @@ class Holder:
     token: str
     user: str
     host: str
-    boot: str
+    place: str
     pid: int
-    started: str
+    start: str
     since: float
     expires: float
     doing: str
@@ -48,58 +46,65 @@ class Lock:
         self.ledger = ledger
         self.doing = doing
         self.clock = clock
-        self.lost = ""
+        self._owner = Owner.me()
+        self._guard = threading.Lock()
         self._mine: Holder | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
 
+    @property
+    def held(self) -> bool:
+        """Whether this command has taken it (and not given it back)."""
+        return self._mine is not None
+
     def holder(self) -> Holder | None:
         """Who holds it now: its lease has not run out, and its process is not known to be dead."""
-        row = self.ledger.get("LOCK", "LOCK")
-        holder = Holder(**row) if row else None
+        holder = self._read()
         return holder if holder and not self._over(holder) else None
 
     def hold(self) -> None:
-        """Take the lock, or keep it; every change calls this first.
+        """Take the lock, or make sure by asking that it is still ours; every change calls this.
 
         Raises Refused with the holder's name and since when, or when our lease was lost.
         """
         if self._mine is not None:
-            if self.lost:
-                raise Refused(self.lost)
+            if not self._renewed():
+                raise Refused(
+                    "the operator lock was lost while this command was paused; run it again"
+                )
             return
         self.ledger.ensure()
+        before = self._read()
+        if before is not None and not self._over(before):
+            raise Refused(_busy(before))
         now = self.clock()
         mine = Holder(
-            token=uuid.uuid4().hex,
-            user=getpass.getuser(),
+            token=self._owner.id,
+            user=whoami(),
             host=socket.gethostname(),
-            boot=_boot(),
-            pid=os.getpid(),
-            started=_started(os.getpid()),
+            place=self._owner.place,
+            pid=self._owner.pid,
+            start=self._owner.start,
             since=now,
             expires=now + LEASE,
             doing=self.doing,
         )
-        row = self.ledger.get("LOCK", "LOCK")
-        before = Holder(**row) if row else None
-        if before is not None and not self._over(before):
-            raise Refused(_busy(before))
         if not self._swap(mine, before):
-            row = self.ledger.get("LOCK", "LOCK")
-            raise Refused(_busy(Holder(**row)) if row else "the lock was taken and released; retry")
+            winner = self._read()
+            raise Refused(_busy(winner) if winner else "the lock was taken meanwhile; try again")
         self._mine = mine
+        self._stop.clear()
         self._thread = threading.Thread(target=self._renew, name="lock", daemon=True)
         self._thread.start()
 
     def release(self) -> None:
-        """Give the lock back if we hold it."""
+        """Give the lock back if we hold it; nobody is told when the ledger cannot be reached."""
         if self._mine is None:
             return
         self._stop.set()
         if self._thread is not None:
             self._thread.join(timeout=LEASE / 4)
-        with contextlib.suppress(self.ledger.client.exceptions.ConditionalCheckFailedException):
+        with self._guard, contextlib.suppress(Exception):  # its lease runs out by itself
             self.ledger.client.delete_item(
                 TableName=self.ledger.table, Key=_KEY, **_condition(self._mine)
             )
@@ -107,72 +112,55 @@ class Lock:
 
     def _renew(self) -> None:
         while not self._stop.wait(LEASE / 4):
-            mine = self._mine
-            if mine is None:
-                return
-            renewed = Holder(**{**mine.__dict__, "expires": self.clock() + LEASE})
             try:
-                if not self._swap(renewed, mine):
-                    self.lost = "the operator lock was taken over while this command was paused"
+                if not self._renewed():
                     return
-            except Exception as error:  # noqa: BLE001 (whatever the reason, the lease decides)
-                if self.clock() > mine.expires:
-                    self.lost = f"the operator lock could not be renewed in time: {error}"
-                    return
+            except Exception:  # noqa: BLE001, S112 (`hold` asks before a change)
                 continue
+
+    def _renewed(self) -> bool:
+        with self._guard:
+            if self._mine is None:
+                return False
+            renewed = replace(self._mine, expires=self.clock() + LEASE)
+            if not self._swap(renewed, self._mine):
+                return False
             self._mine = renewed
+            return True
+
+    def _read(self) -> Holder | None:
+        row = self.ledger.get("LOCK", "LOCK")
+        return Holder(**row) if row else None
 
     def _swap(self, new: Holder, old: Holder | None) -> bool:
         condition = _condition(old) if old else {"ConditionExpression": "attribute_not_exists(pk)"}
+        row = self.ledger.row("LOCK", "LOCK", asdict(new))
         try:
             self.ledger.client.put_item(
-                TableName=self.ledger.table,
-                Item={**self.ledger.row("LOCK", "LOCK", new.__dict__), "token": {"S": new.token}},
-                **condition,
+                TableName=self.ledger.table, Item={**row, "version": _version(new)}, **condition
             )
         except self.ledger.client.exceptions.ConditionalCheckFailedException:
             return False
         return True
 
     def _over(self, holder: Holder) -> bool:
-        here = holder.host == socket.gethostname() and holder.boot == _boot()
-        if here and _started(holder.pid) != holder.started:
-            return True
-        return holder.expires < self.clock()
+        return holder.expires < self.clock() or self._owner.dead(asdict(holder))
 
 
 _KEY = {"pk": {"S": "LOCK"}, "sk": {"S": "LOCK"}}
 
 
+def _version(holder: Holder) -> dict[str, str]:
+    """What a change of the lock is conditional on: who holds it, and how often it was renewed."""
+    return {"S": f"{holder.token} {holder.expires!r}"}
+
+
 def _condition(holder: Holder) -> dict[str, Any]:
     return {
-        "ConditionExpression": "#token = :token",
-        "ExpressionAttributeNames": {"#token": "token"},
-        "ExpressionAttributeValues": {":token": {"S": holder.token}},
+        "ConditionExpression": "version = :version",
+        "ExpressionAttributeValues": {":version": _version(holder)},
     }
 
 
 def _busy(holder: Holder) -> str:
     return f"the operator lock is held by {holder}; wait for it, or stop that process"
-
-
-def _boot() -> str:
-    try:
-        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-    except OSError:
-        return ""
-
-
-def _started(pid: int) -> str:
-    """When a process started (clock ticks since boot, from /proc), so a reused pid is noticed."""
-    try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except (OSError, IndexError):
-        pass
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return "gone"
-    except PermissionError:
-        pass
-    return "unknown"

@@ -34,6 +34,16 @@ SLOTS: Mapping[str, tuple[str, type]] = {
 }
 """Each slot's table in release.toml, with its hook and the Protocol its provider follows."""
 
+LISTS: Mapping[str, type] = {
+    "gates": interfaces.Gate,
+    "transforms": interfaces.Transform,
+    "tasks": dict,
+}
+"""Hooks that answer with a list (any iterable, a generator too), and what is in it."""
+
+DICTS = frozenset({"template_vars", *(hook for hook, _ in SLOTS.values())})
+"""Hooks that answer with a dict whose keys are strings."""
+
 
 @dataclass(frozen=True)
 class Offer:
@@ -75,8 +85,8 @@ class Plugins:
         for impl in getattr(self.hook, hook).get_hookimpls():
             origin = self._origins[id(impl.plugin)]
             offered = _call(impl.function, origin, hook)
-            if not isinstance(offered, Mapping):
-                raise ConfigError(f"{origin}: {hook}() must return a dict, not {offered!r}")
+            if offered is None:
+                raise ConfigError(f"{origin}: {hook}() must return a dict, not None")
             for name, provider in offered.items():
                 if name in found:
                     raise ConfigError(
@@ -132,7 +142,7 @@ class Plugins:
             origin = f"installed plugin {entry.name!r} ({distribution})"
             try:
                 plugin = entry.load()
-            except Exception as error:
+            except (Exception, SystemExit) as error:
                 raise ConfigError(f"{origin} cannot be imported: {_cause(error)}") from error
             self._register(plugin, origin)
 
@@ -176,20 +186,62 @@ def _import(path: Path) -> ModuleType:
     sys.modules[name] = module
     try:
         spec.loader.exec_module(module)
-    except Exception as error:
-        del sys.modules[name]
+    except (Exception, SystemExit) as error:
+        sys.modules.pop(name, None)
         raise ConfigError(f"plugins/{path.name} cannot be imported: {_cause(error)}") from error
     return module
 
 
 def _call(function: Any, origin: str, hook: str, **arguments: Any) -> Any:
+    """The answer of one plugin, of the type the hook promises; a generator has run to its end."""
     try:
-        return function(**arguments)
-    except Exception as error:
+        return _checked(hook, function(**arguments))
+    except _Wrong as error:
+        raise ConfigError(f"{origin}: {hook}() {error}") from None
+    except (Exception, SystemExit) as error:
         raise ConfigError(f"{origin}: {hook}() failed: {_cause(error)}") from error
 
 
-def _cause(error: Exception) -> str:
+class _Wrong(Exception):
+    """An answer of another type than the hook's."""
+
+
+def _checked(hook: str, answer: Any) -> Any:
+    if answer is None:
+        return None
+    if hook in LISTS:
+        return _list(answer, LISTS[hook])
+    if hook in DICTS:
+        return _dict(answer)
+    return answer
+
+
+def _list(answer: Any, kind: type) -> list[Any]:
+    wanted = f"must return a list of {kind.__name__}, not"
+    if isinstance(answer, str | bytes | Mapping) or not isinstance(answer, Iterable):
+        raise _Wrong(f"{wanted} {_shown(answer)}")
+    answers = list(answer)
+    wrong = [item for item in answers if not isinstance(item, kind)]
+    if wrong:
+        raise _Wrong(f"{wanted} one with {_shown(wrong[0])} in it")
+    return answers
+
+
+def _dict(answer: Any) -> dict[str, Any]:
+    if not isinstance(answer, Mapping):
+        raise _Wrong(f"must return a dict, not {_shown(answer)}")
+    wrong = [key for key in answer if not isinstance(key, str)]
+    if wrong:
+        raise _Wrong(f"must return a dict whose keys are strings, not {_shown(wrong[0])}")
+    return dict(answer)
+
+
+def _shown(value: Any) -> str:
+    text = " ".join(repr(value).split())
+    return text if len(text) <= 60 else f"{text[:57]}..."
+
+
+def _cause(error: BaseException) -> str:
     """One line: the exception, and the file and line of the innermost frame of the plugin."""
     if isinstance(error, SyntaxError):
         return f"{error.msg} ({error.filename}:{error.lineno})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -11,9 +10,19 @@ from typing import Any, Protocol
 
 from fearless import names
 from fearless.errors import FearlessError, Refused
-from fearless.interfaces import DataRun, Event, MachineImage, Release, Report, Stack
+from fearless.git import OPS
+from fearless.interfaces import (
+    DataRun,
+    Event,
+    MachineImage,
+    Release,
+    Report,
+    Stack,
+    TableSpec,
+)
 from fearless.ledger import Ledger, Live, StepRecord
 from fearless.lock import Lock
+from fearless.owner import boottime
 from fearless.project import Project, transforms
 
 
@@ -50,7 +59,7 @@ class Procedure:
         release: Release,
         report: Report,
         doing: str,
-        monotonic: Callable[[], float] = time.monotonic,
+        monotonic: Callable[[], float] = boottime,
     ) -> None:
         self.project = project
         self.release = release
@@ -127,7 +136,7 @@ class Procedure:
 
     def lineage(self, live: Live | None) -> tuple[str, ...]:
         """All transforms the data will have been through once this release is live."""
-        mine = tuple(f"{t.name}@{t.digest}" for t in self.transforms)
+        mine = tuple(f"{t.name}@{t.source_digest}" for t in self.transforms)
         before = live.transforms if live else ()
         return before + tuple(t for t in mine if t.split("@")[0] not in _names(before))
 
@@ -149,37 +158,95 @@ class Procedure:
                 f"{target.name} was live before {live.stack}; its data is behind. Release a new "
                 "commit (`git revert` makes one), or delete it with `doit retire` and release again"
             )
-        known = {t.name for t in self.transforms}
-        unknown = [name for name in _names(live.transforms) if name not in known]
-        if unknown:
-            raise Refused(
-                f"the live data has been through the transform {unknown[0]!r}, which "
-                f"{self.release.short} does not have: it is older than what is live. Keep the "
-                "transforms of the live release in plugins/, or revert them with a new transform"
-            )
-        digests = dict(t.split("@") for t in live.transforms)
-        for transform in self.transforms:
-            was = digests.get(transform.name, transform.digest)
-            if was != transform.digest:
-                self.report.line(
-                    f"note: transform {transform.name!r} was edited after it was applied to the "
-                    "live data; it is not applied again"
-                )
+        self._check_lineage(live)
+        self._check_tables(source)
+        applied = _names(live.transforms)
+        shared = tuple(s for s in self.project.tables if f"Table{s.logical_id}" in source.outputs)
+        if not shared:
+            return None
         return DataRun(
             id=names.run_id(target.name, target.id),
             source=source,
             target=target,
-            tables=tuple(
-                spec for spec in self.project.tables if f"Table{spec.logical_id}" in source.outputs
-            ),
-            transforms=tuple(t for t in self.transforms if t.name not in digests),
+            tables=shared,
+            transforms=tuple(t for t in self.transforms if t.name not in applied),
         )
+
+    def _check_lineage(self, live: Live) -> None:
+        """Refuse a commit that is older than what is live and lacks one of its transforms.
+
+        A newer one may have thrown away what was applied long ago.
+        """
+        known = {t.name for t in self.transforms}
+        unknown = [name for name in _names(live.transforms) if name not in known]
+        if unknown and not self.project.git.is_ancestor(live.sha, self.release.sha):
+            raise Refused(
+                f"the live data has been through the transform {unknown[0]!r}, which "
+                f"{self.release.short} does not have, and {self.release.short} does not descend "
+                f"from the live {live.sha[:7]}: its code would not understand the data. Release a "
+                "descendant of the live commit"
+            )
+
+    def _check_tables(self, source: Stack) -> None:
+        """Refuse to leave a table of the live stack behind without a word."""
+        declared = {f"Table{spec.logical_id}" for spec in self.project.tables}
+        dropped = {
+            f"Table{TableSpec(name, '').logical_id}": name for name in self.project.config.dropped
+        }
+        for output in sorted(source.outputs):
+            if output.startswith("Table") and output not in declared and output not in dropped:
+                raise Refused(
+                    f"the live stack {source.name} has a table {output.removeprefix('Table')!r} "
+                    f"that {self.release.short} does not declare: its data would be left behind. "
+                    "Declare it under [tables], or give the reason under [dropped]"
+                )
 
     # ------------------------------------------------------------------ performing
 
     def change(self) -> None:
-        """Called right before anything is changed: takes the operator lock, or refuses."""
+        """Called right before anything is changed: takes the operator lock, or refuses.
+
+        The first time, an old cutover that left production's writes paused is undone.
+        """
+        first = not self.lock.held
         self.lock.hold()
+        if first:
+            self.mend()
+
+    def mend(self) -> None:
+        """Let the live stack write again, unless this very release is to finish its cutover."""
+        source = self.live_stack()
+        if source is None or self.writable(source) or self.sealed():
+            return
+        self.unseal()
+        self.project.store.open(source)
+        self.report.line(
+            f"writes to {source.name} were still paused by a cutover that was interrupted; "
+            "they go on"
+        )
+
+    def writable(self, stack: Stack) -> bool:
+        """Whether the stack's applications may write; a stack without tables needs no leave."""
+        tables = any(name.startswith("Table") for name in stack.outputs)
+        return not tables or self.project.store.writable(stack)
+
+    def seal(self, source: Stack, target: Stack) -> None:
+        """Remember that `source` is closed for good and `target` proven equal to it."""
+        self.ledger.put("SEAL", "SEAL", {"source": source.id, "target": target.id})
+
+    def unseal(self) -> None:
+        """Forget it: called before anything that may let `source` be written again."""
+        self.ledger.delete("SEAL", "SEAL")
+
+    def sealed(self) -> bool:
+        """Whether this release's stack was proven equal to the live one, closed ever since."""
+        row, live, stack = self.ledger.get("SEAL", "SEAL"), self.live(), self.stack()
+        if row is None or live is None or stack is None:
+            return False
+        if (row["source"], row["target"]) != (live.stack_id, stack.id):
+            return False
+        source = self.live_stack()
+        return source is not None and not self.project.store.writable(source)
 
     def perform(self, step: Step) -> StepRecord:
         """Make a step under the lock; remember and announce what came of it."""
@@ -203,7 +270,7 @@ class Procedure:
         """Refuse to release a commit whose ops code is not what lies in the work tree."""
         if self.release.kind != "release" or self.project.ops != self.project.root:
             return
-        changes = self.project.git.changes()
+        changes = self.project.git.changes(OPS)
         if changes:
             shown = ", ".join(line[3:] for line in changes[:5])
             more = f" and {len(changes) - 5} more" if len(changes) > 5 else ""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TextIO
 
 from fearless.interfaces import Report
@@ -22,65 +24,104 @@ def report(stream: TextIO | None = None) -> Report:
     return Bars(stream) if stream.isatty() else Lines(stream)
 
 
+HOLD = 1.0
+"""Seconds a bar shows one thing before it may show another that is going on as well."""
+
+
 class Lines:
-    """For logs: every line as it comes, progress once in 5 s."""
+    """For logs: every line as it comes; of each label a first line after 2 s, then one in 5 s.
+
+    Several threads may report, each under a label of its own.
+    """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream
         self.clock = clock
-        self._label = ""
-        self._began = 0.0
-        self._next = 0.0
+        self._lock = threading.RLock()
+        self._known: dict[str, _Known] = {}
 
     def line(self, text: str) -> None:
         """Write the line."""
-        print(f"    {text}", file=self.stream, flush=True)
+        with self._lock:
+            print(f"    {text}", file=self.stream, flush=True)
 
     def progress(self, label: str, done: int, total: int | None = None, note: str = "") -> None:
         """Write a progress line if it is time for one."""
-        now = self.clock()
-        if label != self._label:
-            self._label, self._began, self._next = label, now, now + FIRST
-        if now >= self._next:
-            self._next = now + EVERY
-            self.line(describe(label, done, total, note, now - self._began))
+        with self._lock:
+            now = self.clock()
+            known = _heard(self._known, label, done, now)
+            if now >= known.next:
+                known.next = now + EVERY
+                self.line(describe(label, done, total, note, now - known.began))
 
 
 class Bars:
-    """For people: one line that is drawn over, ten times a second at most."""
+    """For people: one line that is drawn over, ten times a second at most.
+
+    Of several things that go on at once it shows one after the other, a second each.
+    """
 
     def __init__(self, stream: TextIO, clock: Callable[[], float] = time.monotonic) -> None:
         self.stream = stream
         self.clock = clock
-        self._label = ""
-        self._began = 0.0
+        self._lock = threading.RLock()
+        self._known: dict[str, _Known] = {}
+        self._shown = ""
+        self._since = 0.0
         self._drawn = 0.0
         self._width = 0
 
     def line(self, text: str) -> None:
         """Write the line above the bar."""
-        self.clear()
-        print(f"    {text}", file=self.stream, flush=True)
+        with self._lock:
+            self.clear()
+            print(f"    {text}", file=self.stream, flush=True)
 
     def progress(self, label: str, done: int, total: int | None = None, note: str = "") -> None:
         """Draw the bar again."""
-        now = self.clock()
-        if label != self._label:
-            self._label, self._began = label, now
-        if now - self._drawn < 0.1:
-            return
-        self._drawn = now
-        text = "    " + describe(label, done, total, note, now - self._began)
-        self.stream.write("\r" + text.ljust(self._width)[:118])
-        self.stream.flush()
-        self._width = len(text)
+        with self._lock:
+            now = self.clock()
+            known = _heard(self._known, label, done, now)
+            if now - self._drawn < 0.1 or not self._turn(label, now):
+                return
+            self._drawn = now
+            text = "    " + describe(label, done, total, note, now - known.began)
+            self.stream.write("\r" + text.ljust(self._width)[:118])
+            self.stream.flush()
+            self._width = len(text)
 
     def clear(self) -> None:
         """Remove the bar, so that something else can be printed."""
-        if self._width:
-            self.stream.write("\r" + " " * min(self._width, 118) + "\r")
-            self.stream.flush()
-            self._width = 0
+        with self._lock:
+            if self._width:
+                self.stream.write("\r" + " " * min(self._width, 118) + "\r")
+                self.stream.flush()
+                self._width = 0
+
+    def _turn(self, label: str, now: float) -> bool:
+        """Whether the bar may show this label now."""
+        if label != self._shown:
+            if self._shown and now - self._since < HOLD:
+                return False
+            self._shown, self._since = label, now
+        return True
+
+
+@dataclass
+class _Known:
+    """What is remembered of a label: when it began, when it is due, how far it was."""
+
+    began: float
+    next: float
+    done: int
+
+
+def _heard(known: dict[str, _Known], label: str, done: int, now: float) -> _Known:
+    """The label's state; a new one when it is new, or when it has begun again."""
+    if label not in known or done < known[label].done:
+        known[label] = _Known(now, now + FIRST, done)
+    known[label].done = done
+    return known[label]
 
 
 def describe(label: str, done: int, total: int | None, note: str, seconds: float) -> str:

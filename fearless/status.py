@@ -41,7 +41,12 @@ def collect(procedure: Procedure) -> dict[str, Any]:
             "url": procedure.url(stack) if stack.ready else None,
         }
         if live is not None and stack.id == live.stack_id:
-            result["live"] = {**entry, "url": procedure.public_url(), "since": live.since}
+            result["live"] = {
+                **entry,
+                "url": procedure.public_url(),
+                "since": live.since,
+                "writable": procedure.writable(stack),
+            }
         elif stack.kind == "dev":
             branch = stack.tags.get("fearless:branch")
             deployed = (ledger.get("DEV", str(branch)) or {}).get("sha", stack.sha)
@@ -82,6 +87,11 @@ def describe(status: Mapping[str, Any]) -> str:
             f"  live       {live['release']}  {live['sha'][:10]}  {live['stack']}  {live['url']}"
             f"  since {when(live['since'])}"
         )
+        if not live.get("writable", True):
+            lines.append(
+                "             WRITES ARE PAUSED by a cutover that is under way or was interrupted; "
+                "any `doit release` ends or undoes it"
+            )
     else:
         lines.append("  live       nothing yet: `doit release` makes the first release")
     for title, key in (("candidate", "candidates"), ("former", "former"), ("dev", "devstacks")):

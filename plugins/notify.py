@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fearless import Event, hookimpl
 
-LOG = Path(__file__).resolve().parent.parent / ".fearless" / "events.jsonl"
+LOG = Path(".fearless") / "events.jsonl"
+"""In the project Fearless runs in, whichever commit this file is from."""
 
 
 @hookimpl

@@ -110,6 +110,33 @@ def test_a_lease_that_ran_out_is_taken_over(ledger: Ledger, clock: Clock) -> Non
     second.release()
 
 
+def test_a_holder_that_renewed_meanwhile_keeps_it(
+    ledger: Ledger, clock: Clock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first, second = Lock(ledger, "one", clock), Lock(ledger, "two", clock)
+    first.hold()
+    stale = second._read()
+    clock.now += LEASE + 1
+    first.hold()  # it was only paused, and renews before the other one takes it
+    monkeypatch.setattr(second, "_read", lambda: stale)
+    with pytest.raises(Refused, match="held by .* doing `one`"):
+        second.hold()
+    first.hold()
+    first.release()
+
+
+def test_a_holder_that_lost_it_is_told_before_its_next_change(
+    ledger: Ledger, clock: Clock
+) -> None:
+    first, second = Lock(ledger, "one", clock), Lock(ledger, "two", clock)
+    first.hold()
+    clock.now += LEASE + 1
+    second.hold()
+    with pytest.raises(Refused, match="was lost while this command was paused"):
+        first.hold()
+    second.release()
+
+
 def test_the_lock_of_a_killed_process_is_taken_over_at_once(
     ledger: Ledger, clock: Clock, emulator: Emulator
 ) -> None:

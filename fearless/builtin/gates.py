@@ -3,14 +3,25 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any
 
 from fearless.builtin.aws import explained
-from fearless.errors import GateFailed
-from fearless.interfaces import Candidate, Cloud, Gate, Stack
+from fearless.errors import FearlessError, GateFailed
+from fearless.interfaces import Candidate, Cloud, Gate, Report, Stack
+
+WINDOW = timedelta(minutes=10)
+"""Instances that were lost longer before the last one do not count."""
+
+MOST = 10
+"""A group that has lost more than this is hopeless, however large it is."""
+
+SICK = re.compile(r"taken out of service in response to an? .*(health|status) check")
+"""The `Cause` of replacing an instance that was not healthy, as auto scaling words it."""
 
 
 def targets_healthy(
@@ -19,27 +30,43 @@ def targets_healthy(
     poll: float = 1,
     sleep: Callable[[float], None] = time.sleep,
     clock: Callable[[], float] = time.monotonic,
+    *,
+    report: Report | None = None,
 ) -> Gate:
     """Gate `targets`: every target healthy, and at least as many as the group wants.
 
-    Waits up to `timeout` seconds, looking every `poll` seconds. Targets that are being drained
-    are on their way out and do not count.
+    Waits up to `timeout` seconds, looking every `poll` seconds, and tells `report` what it sees.
+    Targets that are being drained are on their way out and do not count. Fails early when the
+    group has lost more than two instances for each one it wants, the last while this waited.
     """
 
     def check(candidate: Candidate) -> str:
-        deadline = clock() + timeout
+        stack, deadline = candidate.stack, clock() + timeout
+        earlier: set[str] | None = None
         while True:
-            with explained(f"asking for the health of stack {candidate.stack.name}"):
-                states = _states(cloud, candidate.stack)
-                wanted = _wanted(cloud, candidate.stack)
+            with explained(f"asking for the health of stack {stack.name}"):
+                targets = _targets(cloud, stack)
+                wanted = _wanted(cloud, stack)
+            states = Counter(str(target["State"]) for target in targets)
             healthy = states["healthy"]
-            if healthy == states.total() and healthy >= wanted > 0:
-                return f"{healthy} of {states.total()} targets healthy, {wanted} wanted"
-            if clock() > deadline:
-                seen = ", ".join(f"{count} {state}" for state, count in sorted(states.items()))
+            if healthy == len(targets) and healthy >= wanted > 0:
+                return f"{healthy} of {len(targets)} targets healthy, {wanted} wanted"
+            seen = ", ".join(f"{states[state]} {state}" for state in sorted(states)) or "no targets"
+            losses = _losses(cloud, stack)
+            earlier = set(losses) if earlier is None else earlier
+            recent = [reason for id, reason in losses.items() if id not in earlier]
+            if report is not None:
+                report.progress("healthy targets", healthy, wanted, "; ".join([seen, *recent[:1]]))
+            why = recent[:1] or _described(targets) or list(losses.values())[:1]
+            told = "; ".join(why) or "look at the logs of its instances"
+            if recent and len(losses) > min(2 * max(wanted, 1), MOST):
                 raise GateFailed(
-                    f"stack {candidate.stack.name}: {seen or 'no targets'} after {timeout:g} s, "
-                    f"{wanted} wanted: look at the logs of its instances"
+                    f"stack {stack.name}: {seen}, {wanted} wanted, and its instances keep ending, "
+                    f"{len(losses)} so far: {told}"
+                )
+            if clock() > deadline:
+                raise GateFailed(
+                    f"stack {stack.name}: {seen} after {timeout:g} s, {wanted} wanted: {told}"
                 )
             sleep(poll)
 
@@ -67,14 +94,41 @@ def shows_sha(path: str, times: int = 5) -> Gate:
     return Gate("release", check)
 
 
-def _states(cloud: Cloud, stack: Stack) -> Counter[str]:
+def _targets(cloud: Cloud, stack: Stack) -> list[Mapping[str, Any]]:
+    """The `TargetHealth` of each target that is not being drained."""
     target_group = _output(stack, "TargetGroup")
     descriptions = cloud.client("elbv2").describe_target_health(TargetGroupArn=target_group)[
         "TargetHealthDescriptions"
     ]
-    states = Counter(str(one["TargetHealth"]["State"]) for one in descriptions)
-    del states["draining"]
-    return states
+    found = [one["TargetHealth"] for one in descriptions]
+    return [target for target in found if target["State"] != "draining"]
+
+
+def _described(targets: Sequence[Mapping[str, Any]]) -> list[str]:
+    """What the load balancer says of the targets that are not healthy, each thing once."""
+    unhealthy = [target for target in targets if target["State"] != "healthy"]
+    return list(dict.fromkeys(t["Description"] for t in unhealthy if t.get("Description")))
+
+
+def _losses(cloud: Cloud, stack: Stack) -> dict[str, str]:
+    """Why the group's instances were lost or not launched, newest first, by the activity's id.
+
+    None when we may not ask: it is a help, not the gate.
+    """
+    group = _output(stack, "AutoScalingGroup")
+    try:
+        with explained(f"asking what became of the instances of stack {stack.name}"):
+            activities = cloud.client("autoscaling").describe_scaling_activities(
+                AutoScalingGroupName=group, MaxRecords=100
+            )["Activities"]
+    except FearlessError:
+        return {}
+    lost = [a for a in activities if a["StatusCode"] == "Failed" or SICK.search(a.get("Cause", ""))]
+    return {
+        activity["ActivityId"]: str(activity.get("StatusMessage") or activity.get("Cause", ""))
+        for activity in lost
+        if activity["StartTime"] > lost[0]["StartTime"] - WINDOW
+    }
 
 
 def _wanted(cloud: Cloud, stack: Stack) -> int:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fearless.data.calls import Caller
 from fearless.data.canonical import item_bytes
-from fearless.data.lease import boottime
+from fearless.owner import boottime
 from fearless.data.tables import TableInfo, Typed
 
 if TYPE_CHECKING:

@@ -3,14 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import socket
 import threading
 import time
-import uuid
 from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any
 
@@ -20,6 +15,7 @@ from fearless.data.calls import Caller
 from fearless.data.state import Row, StateTable
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Report
+from fearless.owner import Owner, boottime
 
 
 class LeaseLost(FearlessError):
@@ -28,58 +24,6 @@ class LeaseLost(FearlessError):
 
 class Halted(FearlessError):
     """Another thread of this process failed; its error is the one to show."""
-
-
-def boottime() -> float:
-    """Seconds on a clock that also runs while the machine is suspended."""
-    return time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC))
-
-
-def _read(path: str) -> str:
-    try:
-        return Path(path).read_text()
-    except OSError:
-        return ""
-
-
-def started(pid: int) -> str | None:
-    """When the process began, in the kernel's ticks; None when there is none of that id."""
-    text = _read(f"/proc/{pid}/stat")
-    if not text or text.rpartition(")")[2].split()[0] in "ZX":
-        return None
-    return text.rpartition(")")[2].split()[19]
-
-
-@dataclass(frozen=True)
-class Owner:
-    """A process, told apart from every other one anywhere and at any time.
-
-    `place` is the machine's boot and its process namespace: only there does `pid` mean anything.
-    """
-
-    host: str
-    place: str
-    pid: int
-    start: str
-    id: str
-
-    @classmethod
-    def me(cls) -> Owner:
-        """This process, as a new owner."""
-        boot = _read("/proc/sys/kernel/random/boot_id").strip()
-        try:
-            space = Path("/proc/self/ns/pid").readlink().name
-        except OSError:
-            space = ""
-        pid = os.getpid()
-        place = f"{boot}/{space}" if boot and space else ""
-        return cls(socket.gethostname(), place, pid, started(pid) or "", uuid.uuid4().hex)
-
-    def dead(self, row: Row) -> bool:
-        """True when the owner in `row` ran here and certainly does not any more."""
-        if not self.place or row["place"] != self.place:
-            return False
-        return started(int(row["pid"])) != str(row["start"])
 
 
 class Lease:

@@ -12,7 +12,8 @@ from functools import partial
 
 from fearless.data.changes import Changes, differing
 from fearless.data.context import Table
-from fearless.data.lease import Lease, Owner, boottime
+from fearless.data.lease import Lease
+from fearless.owner import Owner, boottime
 from fearless.data.reconcile import read_source, reconcile
 from fearless.data.replay import Follower
 from fearless.data.sentinels import delete_sentinels, drain

@@ -16,7 +16,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -31,7 +31,8 @@ from fearless.local.directory import Directory, Running, read_json, write_json
 from fearless.local.endpoint import DAEMON, Endpoint
 from fearless.local.fleet import Fleet
 from fearless.local.front import Front
-from fearless.local.status import group_report, health_report, snapshot
+from fearless.local.leftovers import Sweeper
+from fearless.local.status import failure_report, group_report, health_report, snapshot
 from fearless.local.world import World
 
 log = logging.getLogger(__name__)
@@ -43,16 +44,27 @@ SAVE_SECONDS = 60.0
 """How long the emulator may take to save its state."""
 
 
+INHERITED = ("PATH", "HOME", "LANG", "LANGUAGE", "TZ", "LD_LIBRARY_PATH")
+INHERITED_PREFIXES = ("LC_", "PYTHON")
+"""Variables of the user that the emulator gets. It obeys many others, DEBUG and SERVICES too."""
+
+
 class EmulatorDied(FearlessError):
     """The emulator ended by itself."""
 
 
+def inherited(environ: Mapping[str, str]) -> dict[str, str]:
+    """What the emulator may know of the user's environment: how to run, and nothing it obeys."""
+    return {
+        key: value
+        for key, value in environ.items()
+        if key in INHERITED or key.startswith(INHERITED_PREFIXES)
+    }
+
+
 def start_emulator(directory: Directory, port: int, scratch: Path) -> Any:
     """Start the emulator on that loopback port; its state is in the directory."""
-    env = {
-        key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "MINISTACK"))
-    }
-    env |= {
+    env = inherited(os.environ) | {
         "AUTH": "true",
         "BIND_HOST": "127.0.0.1",
         "DOCKER_HOST": "unix:///nonexistent",
@@ -117,6 +129,9 @@ class Daemon:
             self.credentials,
             lambda source, home: runtime.prepare(source, directory.root / "rootfs", home),
         )
+        self.sweeper = Sweeper(
+            directory.root, lambda: {i.digest for i in list(self.fleet.instances.values())}
+        )
         self._record_children()
 
     def run(self) -> None:
@@ -162,9 +177,11 @@ class Daemon:
         self.front.step(self.world, self.fleet.targets(), now)
         self._publish(self.world)
         self._record_children()
+        self.sweeper.step(now)
 
     def _publish(self, world: World) -> None:
         self._once("health", health_report(self.fleet), self.endpoint.report_health)
+        self._once("failures", failure_report(self.fleet), self.endpoint.report_failures)
         for name in world.groups:
             publish = partial(self.endpoint.report_group, name)
             self._once(f"group {name}", group_report(self.fleet, name), publish)
@@ -219,6 +236,7 @@ class Daemon:
             self.fleet.stop(self.world if alive else None, 10)
         except (OSError, BotoCoreError, ClientError) as error:
             log.warning("instances were stopped but not terminated: %s", error)
+        self.sweeper.close()
         self.credentials.close()
         self.endpoint.close()
         process.stop(self.emulator, SAVE_SECONDS)

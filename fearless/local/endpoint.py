@@ -95,6 +95,10 @@ class Endpoint:
         """Make `describe_target_health` answer this."""
         self._ask("PUT", "health", groups)
 
+    def report_failures(self, groups: Mapping[str, Any]) -> None:
+        """Make `describe_scaling_activities` answer this."""
+        self._ask("PUT", "failures", groups)
+
     def instance_credentials(self, role: str, session: str) -> dict[str, Any]:
         """Temporary credentials as EC2 gives them to an instance with that role ARN."""
         return dict(

@@ -7,8 +7,7 @@ import shutil
 import time
 from collections.abc import Iterable
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from dataclasses import replace
 from typing import Any
 
 from botocore.exceptions import ClientError
@@ -18,12 +17,13 @@ from fearless.local import source, world
 from fearless.local.credentials import Credentials
 from fearless.local.directory import Directory
 from fearless.local.endpoint import Endpoint
-from fearless.local.groups import Member, pause, plan
+from fearless.local.groups import Member, plan
 from fearless.local.health import Health, Prober
 from fearless.local.instance import Instance
 from fearless.local.process import tail
 from fearless.local.runtime import Prepare
 from fearless.local.sockets import free_port
+from fearless.local.trouble import Trouble
 from fearless.local.world import Group, Launch, World
 
 log = logging.getLogger(__name__)
@@ -35,22 +35,6 @@ LONGEST_DRAIN = 1.0
 
 KEPT = 20
 """Directories of ended instances that are kept, for their logs."""
-
-
-@dataclass(frozen=True)
-class Trouble:
-    """What last went wrong in a group, with the last `lines` of the app's log.
-
-    After `failures` in a row nothing is launched before `until`, unless the group is told to run
-    another image than `image`.
-    """
-
-    failures: int = 0
-    reason: str = ""
-    at: str = ""
-    lines: tuple[str, ...] = ()
-    until: float = 0.0
-    image: str = ""
 
 
 class Fleet:
@@ -263,23 +247,13 @@ class Fleet:
             self._endpoint.client("ec2").terminate_instances(InstanceIds=[instance.id])
         self._prune()
 
-    def _failed(
-        self,
-        group: str,
-        reason: str,
-        now: float,
-        lines: tuple[str, ...] = (),
-        image: str = "",
-        in_a_row: bool = True,
-    ) -> None:
-        failures = self.troubles.get(group, Trouble()).failures + 1 if in_a_row else 0
-        at = datetime.now(UTC).isoformat(timespec="seconds")
-        self.troubles[group] = Trouble(failures, reason, at, lines, now + pause(failures), image)
+    def _failed(self, group: str, reason: str, now: float, **about: Any) -> None:
+        before = self.troubles.get(group, Trouble())
+        self.troubles[group] = before.after(reason, now, **about)
         log.warning("%s: %s", group, reason)
 
     def _recovered(self, group: str) -> None:
-        before = self.troubles.get(group, Trouble())
-        self.troubles[group] = replace(before, failures=0, until=0.0, image="")
+        self.troubles[group] = self.troubles.get(group, Trouble()).over()
 
     def _prune(self) -> None:
         ended = [d for d in self._directory.instances.iterdir() if d.name not in self.instances]

@@ -55,6 +55,11 @@ class Instance:
         return self.home / "app.log"
 
     @property
+    def digest(self) -> str:
+        """The manifest digest of the image it runs."""
+        return self.image.rpartition("@")[2]
+
+    @property
     def pid(self) -> int | None:
         """The process, once it runs."""
         return self.child.pid if self.child else None
@@ -111,7 +116,7 @@ class Instance:
 
     def _refuse_exposure(self) -> None:
         assert self.child is not None
-        open_to_others = sockets.exposed(sockets.session_members(self._session()))
+        open_to_others = sockets.exposed(sockets.session_members(self._session()), self.port)
         if open_to_others:
             self.fail(
                 f"refused: it listens on {', '.join(open_to_others)}; an app of the embedded cloud "

@@ -46,7 +46,7 @@ def free_port(taken: Collection[int] = ()) -> int:
     """A loopback port that is free now and not one of `taken`."""
     start = random.randrange(FIRST, LAST)
     for port in itertools.chain(range(start, LAST + 1), range(FIRST, start)):
-        if port not in taken and is_free(port):
+        if port not in taken and is_free(port) and not open_to_others(port):
             return port
     raise FearlessError(f"no free loopback port between {FIRST} and {LAST}: stop what uses them")
 
@@ -102,6 +102,21 @@ def listening(pids: Iterable[int]) -> set[tuple[str, int]]:
     return found
 
 
-def exposed(pids: Iterable[int]) -> list[str]:
-    """The listening addresses of these processes that are not loopback, as `host:port`."""
-    return sorted(f"{host}:{port}" for host, port in listening(pids) if not is_loopback(host))
+def exposed(pids: Iterable[int], port: int) -> list[str]:
+    """Where these processes, or any process on `port`, listen beyond loopback, as `host:port`.
+
+    Whose a socket is can only be seen of processes of one's own. A container's are root's, so
+    what listens on the port it was given counts as its own.
+    """
+    found = {f"{host}:{number}" for host, number in listening(pids) if not is_loopback(host)}
+    return sorted(found | {f"{host}:{port}" for host in open_to_others(port)})
+
+
+def open_to_others(port: int) -> set[str]:
+    """The addresses beyond loopback that anything listens on at the port; Linux only."""
+    found = set()
+    for name in ("tcp", "tcp6"):
+        table = Path("/proc/net") / name
+        rows = listeners(table.read_text()) if table.exists() else ()
+        found |= {host for _, host, number in rows if number == port and not is_loopback(host)}
+    return found

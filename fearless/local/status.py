@@ -46,6 +46,14 @@ def group_report(fleet: Fleet, name: str) -> list[dict[str, str]]:
     ]
 
 
+def failure_report(fleet: Fleet) -> dict[str, list[dict[str, str]]]:
+    """Group -> what `describe_scaling_activities` answers: its latest failures, newest first."""
+    return {
+        name: [{"id": f.id, "at": f.at, "reason": f.reason} for f in trouble.history]
+        for name, trouble in fleet.troubles.items()
+    }
+
+
 def _unhealthy(instance: Instance) -> bool:
     return any(health.state == "unhealthy" for health in instance.health.values())
 

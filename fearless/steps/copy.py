@@ -23,6 +23,8 @@ class Copy:
         """What was copied, once the whole copy is behind its barrier."""
         if self.procedure.is_live:
             return Done("live", {})
+        if self.procedure.sealed():
+            return Done("proven equal, and production is closed", {})
         if self.procedure.live() is not None and self.procedure.stack() is None:
             return None
         run = self.procedure.data_run()

@@ -38,13 +38,17 @@ class Cutover:
         self.procedure = procedure
 
     def find(self) -> Done | None:
-        """Done when the ledger and DNS both say that this release's stack is live."""
-        live, stack = self.procedure.live(), self.procedure.stack()
+        """Done when ledger, rights and DNS all say that this release's stack is live."""
+        procedure = self.procedure
+        live, stack = procedure.live(), procedure.stack()
         if live is None or stack is None or live.stack_id != stack.id:
             return None
-        if self.procedure.project.dns.current() != _balancer(stack):
+        record = procedure.ledger.release(procedure.release.sha) or {}
+        if record.get("went_live") != stack.id or not procedure.writable(stack):
             return None
-        return Done(f"live at {self.procedure.public_url()}", {"url": self.procedure.public_url()})
+        if procedure.project.dns.current() != balancer(stack):
+            return None
+        return Done(f"live at {procedure.public_url()}", {"url": procedure.public_url()})
 
     def make(self) -> Done:
         """Go live, or finish going live."""
@@ -52,27 +56,25 @@ class Cutover:
         stack, live = procedure.need_stack(), procedure.live()
         row = procedure.ledger.get("CUTOVER", stack.id) or {}
         if live is not None and live.stack_id == stack.id:
-            return self._point(stack, row)
-        if row.get("phase") == "sealed" and live and row["from"] == live.stack_id:
+            return self._point(stack, live, row)
+        if procedure.sealed():
             procedure.report.line("going on with the cutover that was interrupted")
             return self._open(stack, live, row)
         self._check_gates(stack)
         source = procedure.live_stack()
         pointed = procedure.project.dns.current()
         if source is None or live is None:
-            if pointed:
-                procedure.report.line(f"{procedure.project.domain} points at {pointed} until now")
-            row = {"phase": "sealed", "from": None, "dns": pointed, "fenced_at": None}
-            self._remember(stack, row)
-            return self._open(stack, None, row)
-        if pointed != _balancer(source):
+            return self._first(stack, pointed)
+        if pointed != balancer(source):
             raise Refused(
                 f"{procedure.project.domain} points at {pointed}, not at the live stack "
-                f"{source.name} ({_balancer(source)}); somebody changed it by hand. Point it back"
+                f"{source.name} ({balancer(source)}); somebody changed it by hand. Point it back"
             )
         run = procedure.data_run()
-        assert run is not None
-        row = self._seal(run, live, pointed)
+        row = {"from": live.stack_id, "from_sha": live.sha, "dns": pointed, "fenced_at": None}
+        self._remember(stack, row)
+        if run is not None:
+            row = self._seal(run, row)
         return self._open(stack, live, row)
 
     # ---------------------------------------------------------------- in order
@@ -91,23 +93,39 @@ class Cutover:
                 procedure.report.line(f"asking gate {gate.name} again")
                 ask(gate, subject)
 
-    def _seal(self, run: DataRun, live: Live, pointed: str | None) -> dict[str, Any]:
+    def _first(self, stack: Stack, pointed: str | None) -> Done:
+        procedure = self.procedure
+        replaces = procedure.project.config.cutover.replaces.lower().rstrip(".")
+        if pointed not in (None, replaces, balancer(stack)):
+            raise Refused(
+                f"nothing is live by the ledger {procedure.ledger.table}, but "
+                f"{procedure.project.domain} points at {pointed}. Is this the right account, "
+                f'region and [app] name? To take it over, set `replaces = "{pointed}"` under '
+                "[cutover]"
+            )
+        row = {"from": None, "from_sha": None, "dns": pointed, "fenced_at": None}
+        self._remember(stack, row)
+        return self._open(stack, None, row)
+
+    def _seal(self, run: DataRun, row: dict[str, Any]) -> dict[str, Any]:
+        """Close the old stack for good, once the new one is proven equal; or undo everything.
+
+        The row SEAL is what a rerun goes forward from. It is written after the permanent fence,
+        and removed before anything that may open the old stack again: while it is there, nobody
+        can have written.
+        """
         procedure, store = self.procedure, self.procedure.project.store
         budget = procedure.project.config.cutover.budget
-        row = {
-            "phase": "fencing",
-            "from": live.stack_id,
-            "dns": pointed,
-            "fenced_at": procedure.ledger.clock(),
-        }
         procedure.change()
         if not store.verified(run):
             self._equal(store.verify(run, procedure.report))
         store.follow(run, procedure.report)
-        self._remember(run.target, row)
         row["fenced_at"] = procedure.ledger.clock()
+        self._remember(run.target, row)
         began = procedure.monotonic()
         try:
+            procedure.change()
+            procedure.unseal()
             store.fence(run.source, budget)
             procedure.report.line(f"writes to {run.source.name} are paused")
             store.confirm_fence(run.source, procedure.report)
@@ -123,14 +141,56 @@ class Cutover:
             procedure.change()
             store.fence(run.source, None)
         except BaseException:
-            store.open(run.source)
-            store.unfence(run.source)
-            self._remember(run.target, {**row, "phase": "aborted"})
-            procedure.report.line(f"writes to {run.source.name} go on; the cutover was undone")
+            self._undo(run.source)
             raise
-        row["phase"] = "sealed"
-        self._remember(run.target, row)
+        procedure.seal(run.source, run.target)
         return row
+
+    def _undo(self, source: Stack) -> None:
+        """Let the old stack write again, if it is still the live one and still ours to change."""
+        procedure = self.procedure
+        procedure.change()
+        live = procedure.live()
+        if live is None or live.stack_id != source.id:
+            procedure.report.line(f"{source.name} is not live any more: its writes stay paused")
+            return
+        procedure.project.store.open(source)
+        procedure.report.line(f"writes to {source.name} go on; the cutover was undone")
+
+    def _open(self, stack: Stack, live: Live | None, row: dict[str, Any]) -> Done:
+        """From here on only forward: first the pointer, of which there is one, then the rights."""
+        procedure = self.procedure
+        procedure.change()
+        new = Live(
+            stack.id,
+            stack.name,
+            procedure.release.name,
+            procedure.release.sha,
+            procedure.ledger.clock(),
+            procedure.lineage(live),
+        )
+        procedure.ledger.go_live(new, live)
+        return self._point(stack, new, row)
+
+    def _point(self, stack: Stack, live: Live, row: dict[str, Any]) -> Done:
+        procedure = self.procedure
+        procedure.change()
+        procedure.ledger.remember(procedure.release, went_live=stack.id, live_since=live.since)
+        if row.get("from_sha"):
+            procedure.ledger.amend(str(row["from_sha"]), superseded_at=live.since)
+        procedure.project.store.open(stack)
+        procedure.unseal()
+        procedure.project.dns.point(stack, row.get("dns"))
+        url = procedure.public_url()
+        self._wait(stack, url)
+        pause = None
+        if row.get("fenced_at"):
+            pause = round(procedure.ledger.clock() - float(row["fenced_at"]), 2)
+        self._remember(stack, {**row, "write_pause": pause})
+        procedure.ledger.event("live", f"{procedure.release.name} is live", stack=stack.name)
+        procedure.announce("live", f"{procedure.release.name} is live at {url}")
+        paused = f", writes were paused for {pause:.1f} s" if pause is not None else ""
+        return Done(f"live at {url}{paused}", {"url": url, "write_pause": pause})
 
     @staticmethod
     def _equal(verdict: Verdict) -> None:
@@ -140,45 +200,6 @@ class Cutover:
                 f"{len(wrong)} items of the candidate differ from T(production), the first is "
                 f"{wrong[0]}; nothing was changed, production goes on"
             )
-
-    def _open(self, stack: Stack, live: Live | None, row: dict[str, Any]) -> Done:
-        procedure = self.procedure
-        procedure.change()
-        if live is not None and (source := procedure.live_stack()) is not None:
-            procedure.project.store.fence(source, None)
-        procedure.project.store.open(stack)
-        now = procedure.ledger.clock()
-        procedure.ledger.go_live(
-            Live(
-                stack.id,
-                stack.name,
-                procedure.release.name,
-                procedure.release.sha,
-                now,
-                procedure.lineage(live),
-            ),
-            live,
-        )
-        procedure.ledger.remember(procedure.release, went_live=stack.id, live_since=now)
-        if live is not None:
-            procedure.ledger.amend(live.sha, superseded_at=now)
-        return self._point(stack, row)
-
-    def _point(self, stack: Stack, row: dict[str, Any]) -> Done:
-        procedure = self.procedure
-        procedure.change()
-        procedure.project.store.open(stack)
-        procedure.project.dns.point(stack, row.get("dns"))
-        url = procedure.public_url()
-        self._wait(stack, url)
-        pause = None
-        if row.get("fenced_at"):
-            pause = round(procedure.ledger.clock() - float(row["fenced_at"]), 2)
-        self._remember(stack, {**row, "phase": "done", "write_pause": pause})
-        procedure.ledger.event("live", f"{procedure.release.name} is live", stack=stack.name)
-        procedure.announce("live", f"{procedure.release.name} is live at {url}")
-        paused = f", writes were paused for {pause:.1f} s" if pause is not None else ""
-        return Done(f"live at {url}{paused}", {"url": url, "write_pause": pause})
 
     def _wait(self, stack: Stack, url: str) -> None:
         """Ask the name itself until only the new stack answers."""
@@ -208,7 +229,7 @@ class Cutover:
         if status != 200:
             return False, f"HTTP {status}"
         if not app.release:
-            return self.procedure.project.dns.current() == _balancer(stack), "another stack"
+            return self.procedure.project.dns.current() == balancer(stack), "another stack"
         try:
             answered = str(json.loads(body).get("stack"))
         except (ValueError, AttributeError):
@@ -219,5 +240,6 @@ class Cutover:
         self.procedure.ledger.put("CUTOVER", stack.id, row)
 
 
-def _balancer(stack: Stack) -> str:
+def balancer(stack: Stack) -> str:
+    """The DNS name of a stack's load balancer, as DnsProvider.current gives it."""
     return stack.outputs["LoadBalancerDNS"].lower().rstrip(".")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from fearless import http
@@ -18,7 +18,11 @@ def gates(procedure: Procedure) -> list[Gate]:
     from fearless.builtin.gates import shows_sha, targets_healthy
 
     project = procedure.project
-    first = [targets_healthy(project.cloud, timeout=project.config.gates.timeout)]
+    first = [
+        targets_healthy(
+            project.cloud, timeout=project.config.gates.timeout, report=procedure.report
+        )
+    ]
     if project.app.release:
         first.append(shows_sha(project.app.release))
     last = [data_gate(procedure), lag_gate(procedure)]
@@ -56,8 +60,12 @@ class GateStep:
         self.name = f"gate:{gate}"
 
     def find(self) -> Done | None:
-        """A live release has passed its gates: the cutover asked them all."""
-        return Done("live", {}) if self.procedure.is_live else None
+        """A live release has passed its gates, and so has one whose cutover only has to end."""
+        if self.procedure.is_live:
+            return Done("live", {})
+        if self.procedure.sealed():
+            return Done("passed before the cutover that was interrupted", {})
+        return None
 
     def make(self) -> Done:
         """Ask the gate."""
@@ -73,7 +81,7 @@ class GateStep:
                 }
                 self.procedure.ledger.put(f"GATES#{subject.stack.id}", gate.name, passed)
                 return done
-        raise FearlessError(f"there is no gate {self.gate!r}")
+        return Done(f"{self.procedure.release.short} has no gate {self.gate!r}", {})
 
 
 def candidate(procedure: Procedure) -> Candidate:
@@ -114,7 +122,7 @@ def data_gate(procedure: Procedure) -> Gate:
             return "no production data to compare with"
         state = procedure.project.store.state(run)
         if state.quarantined:
-            raise GateFailed(f"{state.quarantined} items are in quarantine")
+            raise GateFailed(quarantine(procedure.project.store.quarantine(run)))
         verdict = procedure.project.store.verify(run, procedure.report)
         if not verdict.clean:
             shown = (*verdict.missing, *verdict.extra, *verdict.different)[:3]
@@ -126,6 +134,20 @@ def data_gate(procedure: Procedure) -> Gate:
         return f"{verdict.compared:,} items equal T(production)"
 
     return Gate("data", check)
+
+
+def quarantine(rows: Sequence[Mapping[str, Any]]) -> str:
+    """What could not be migrated, for people: how many, and the first three with the reason."""
+    shown = "; ".join(
+        f"{_plain(row['key'])} in {row['transform']}: "
+        f"{row['error']}: {row['message']} ({row['where']})"
+        for row in rows[:3]
+    )
+    more = f" and {len(rows) - 3} more" if len(rows) > 3 else ""
+    return (
+        f"{len(rows)} items could not be migrated and are kept aside: {shown}{more}. Mend the "
+        "transform and commit: the new release copies again"
+    )
 
 
 def lag_gate(procedure: Procedure) -> Gate:
@@ -144,6 +166,10 @@ def lag_gate(procedure: Procedure) -> Gate:
         return f"{state.lag:.1f} s behind production"
 
     return Gate("lag", check)
+
+
+def _plain(key: Mapping[str, Mapping[str, Any]]) -> str:
+    return "/".join(str(raw) for value in key.values() for raw in value.values())
 
 
 def _retrying(call: Callable[[], tuple[int, bytes]], attempts: int = 3) -> tuple[int, bytes]:

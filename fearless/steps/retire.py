@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from fearless.errors import Refused
 from fearless.interfaces import Release, Stack
 from fearless.procedure import Done, Procedure
+from fearless.steps.cutover import balancer
 
 
 @dataclass(frozen=True)
@@ -30,22 +31,37 @@ class Retire:
 
     def find(self) -> Done | None:
         """Nothing is left to delete (what is kept, and why, is the detail)."""
-        if not self.procedure.is_live:
-            return None
         old = self.old()
-        return None if any(not o.kept for o in old) else Done(_kept(old), {"deleted": []})
+        if self.leftovers() or any(not o.kept for o in old):
+            return None
+        return Done(_kept(old), {"deleted": []})
 
     def make(self) -> Done:
-        """Delete every stack that is due."""
+        """Delete every stack that is due, and what a deletion that was killed left."""
         deleted = []
         for old in self.old():
             if not old.kept:
                 self.delete(old.stack, old.record)
                 deleted.append(old.stack.name)
+        for record in self.leftovers():
+            self.clear(record)
         kept = _kept(self.old())
         return Done(
             f"deleted {', '.join(deleted)}; {kept}" if deleted else kept, {"deleted": deleted}
         )
+
+    def leftovers(self) -> list[dict[str, Any]]:
+        """Records of releases that were live, whose stack is gone but not yet written off."""
+        live = self.procedure.live()
+        there = {s.id for s in self.procedure.project.provisioner.list(self.procedure.release.app)}
+        return [
+            record
+            for record in self.procedure.ledger.releases()
+            if record.get("went_live")
+            and "deleted_at" not in record
+            and record["went_live"] not in there
+            and (live is None or live.stack_id != record["went_live"])
+        ]
 
     def old(self) -> list[Old]:
         """Every stack that was live and is not any more, oldest first."""
@@ -83,14 +99,19 @@ class Retire:
         project.store.forget(stack)
         self.allow(stack, record)
         project.provisioner.delete(stack, procedure.report)
-        release = Release(
-            procedure.release.app, stack.sha, stack.release, record["tag"], stack.name
-        )
+        self.clear(record)
+
+    def clear(self, record: dict[str, Any]) -> None:
+        """Discard the machine image of a stack that is gone, and write the release off."""
+        procedure, project = self.procedure, self.procedure.project
+        app, sha = procedure.release.app, record["sha"]
+        release = Release(app, sha, record["name"], record["tag"], record["stack"])
         baked = project.baker.find(release)
-        if baked is not None and not self._shared(stack):
+        shared = any(other.sha == sha for other in project.provisioner.list(app))
+        if baked is not None and not shared:
             project.baker.discard(baked)
-        procedure.ledger.amend(stack.sha, deleted_at=procedure.ledger.clock())
-        procedure.ledger.event("retired", f"{stack.name} was deleted", stack=stack.name)
+        procedure.ledger.amend(sha, deleted_at=procedure.ledger.clock())
+        procedure.ledger.event("retired", f"{record['stack']} was deleted")
 
     def allow(self, stack: Stack, record: dict[str, Any]) -> None:
         """The guards, asked right before deleting. Raises Refused with the reason."""
@@ -108,20 +129,14 @@ class Retire:
         if successor is None or not successor.ready:
             raise Refused(f"{stack.name} is not deleted: the live stack {live.stack} is not ready")
         current = project.dns.current()
-        if current == stack.outputs["LoadBalancerDNS"].lower().rstrip("."):
+        if current == balancer(stack):
             raise Refused(f"{stack.name} is not deleted: {project.domain} points at it")
-        if current != successor.outputs["LoadBalancerDNS"].lower().rstrip("."):
+        if current != balancer(successor):
             raise Refused(
                 f"{stack.name} is not deleted: {project.domain} does not point at {live.stack}"
             )
         if project.store.writable(stack):
             raise Refused(f"{stack.name} is not deleted: its applications may still write")
-
-    def _shared(self, stack: Stack) -> bool:
-        return any(
-            other.sha == stack.sha and other.id != stack.id
-            for other in self.procedure.project.provisioner.list(self.procedure.release.app)
-        )
 
 
 def _kept(old: list[Old]) -> str:

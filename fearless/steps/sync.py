@@ -21,6 +21,8 @@ class Sync:
         """Only a live release, or one with no production before it, needs no catching up."""
         if self.procedure.is_live:
             return Done("live", {})
+        if self.procedure.sealed():
+            return Done("proven equal, and production is closed", {})
         if self.procedure.live() is None:
             return Done("no production data yet", {})
         return None

@@ -141,9 +141,10 @@ class FakeBaker:
 
 
 class FakeProvisioner:
-    """Stacks in a dict; `deleted` remembers the ids deleted, in order."""
+    """Stacks in a dict, each with `tables` (logical ids); `deleted` remembers the ids deleted."""
 
-    def __init__(self) -> None:
+    def __init__(self, tables: Sequence[str] = ()) -> None:
+        self.tables = tuple(tables)
         self.stacks: dict[str, Stack] = {}
         self.deleted: list[str] = []
         self.made = 0
@@ -168,6 +169,7 @@ class FakeProvisioner:
             "ListenerPort": "80",
             "AppRole": f"{release.stack_name}-role",
             "StateTable": f"{release.stack_name}-state",
+            **{f"Table{table}": f"{release.stack_name}-{table}" for table in self.tables},
         }
         stack = Stack(
             release.stack_name,
@@ -235,6 +237,10 @@ class FakeStore:
         """What the test says."""
         self._call("verify still" if still else "verify")
         return self.verdict
+
+    def quarantine(self, run: DataRun) -> Sequence[Mapping[str, Any]]:
+        """Empty."""
+        return []
 
     def drain(self, run: DataRun, report: Report) -> DataState:
         """Nothing to drain."""

@@ -9,7 +9,7 @@ from typing import Any
 from fearless.data.context import Settings
 from fearless.data.engine import Clients, Machinery, Migration, Pair
 from fearless.data.items import Item
-from fearless.data.lease import Owner
+from fearless.owner import Owner
 from fearless.data.state import Row
 from fearless.data.tables import TableInfo
 from fearless.data.transform import Pipeline

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from fearless.data.lease import Halted, Lease, LeaseLost, Owner, started
+from fearless.data.lease import Halted, Lease, LeaseLost
+from fearless.owner import Owner, started
 from fearless.data.state import StateTable
 from fearless.errors import Refused
 from tests.data.fake import Fake, Table, World

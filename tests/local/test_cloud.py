@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,9 +14,10 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from fearless.errors import FearlessError
+from fearless.builtin.gates import targets_healthy
+from fearless.errors import FearlessError, GateFailed
 from fearless.http import get
-from fearless.interfaces import Release, Stack
+from fearless.interfaces import Candidate, Release, Stack
 from fearless.local import process, sockets
 from fearless.local.cloud import LocalCloud, NotRunning
 from fearless.local.deployer import LocalDeployer
@@ -62,11 +65,22 @@ def stack(name: str, outputs: dict[str, str]) -> Stack:
     return Stack(name, name, "CREATE_COMPLETE", "dev", "r", "s", datetime.now(UTC), outputs)
 
 
+def candidate(kit: Kit, name: str, outputs: dict[str, str]) -> Candidate:
+    def get(path: str) -> tuple[int, bytes]:
+        raise AssertionError("the health of targets is asked of the API")
+
+    def post(path: str, body: Any) -> tuple[int, bytes]:
+        raise AssertionError("gates do not write")
+
+    release = Release("shop", "4" * 40, name, "", name)
+    return Candidate(release, stack(name, outputs), kit.url(outputs), get, post)
+
+
 def test_instances_serve_behind_the_load_balancer(kit: Kit, one: dict[str, str]) -> None:
     seen = {about(kit.url(one))["instance"] for _ in range(8)}
     assert seen == set(kit.health(one)), "round robin reaches every instance"
     answer = about(kit.url(one))
-    assert answer["headers"]["Host"] == f"{one['LoadBalancerDNS']}:{one['ListenerPort']}"
+    assert answer["headers"]["Host"] == f"localhost:{one['ListenerPort']}"
     assert answer["headers"]["X-Forwarded-Proto"] == "http"
     assert answer["env"]["FEARLESS_STACK"] == "one"
     assert not {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"} & set(answer["env"])
@@ -242,6 +256,15 @@ def test_a_crashing_app_backs_off_and_says_why(kit: Kit) -> None:
     assert "ended with exit code 1: version v1 starts / no database to be found" in group["problem"]
     assert group["log"][-1] == "no database to be found"
     assert get(kit.url(outputs))[0] == 503
+    began, gate = time.monotonic(), targets_healthy(kit.cloud, timeout=120)
+    with pytest.raises(GateFailed) as caught:
+        gate.check(candidate(kit, "crash", outputs))
+    assert time.monotonic() - began < 30
+    assert re.search(
+        r"stack crash: .*, 1 wanted, and its instances keep ending, \d+ so far: i-\w+: ended with "
+        r"exit code 1: version v1 starts / no database to be found$",
+        str(caught.value),
+    )
     kit.delete("crash")
 
 
@@ -274,6 +297,8 @@ def test_a_sick_app_is_never_called_healthy(kit: Kit) -> None:
     (id,) = wait_for(lambda: list(kit.health(outputs)))
     wait_for(lambda: "[500]" in instance(kit, id)["reason"])
     assert kit.health(outputs) == {id: "initial"}
+    with pytest.raises(GateFailed, match=r"1 initial after 1 s, 1 wanted: .* these codes: \[500\]"):
+        targets_healthy(kit.cloud, timeout=1).check(candidate(kit, "sick", outputs))
     kit.delete("sick")
 
 

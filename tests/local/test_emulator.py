@@ -130,6 +130,27 @@ def test_a_group_shows_only_the_instances_that_were_reported(emulator: Any, stac
     assert group()["Instances"] == []
 
 
+def test_scaling_activities_are_the_failures_that_were_reported(emulator: Any, stack: Any) -> None:
+    scaling, name = emulator.client("autoscaling"), stack["outputs"]["AsgName"]
+
+    def reasons(**limit: int) -> list[str]:
+        found = scaling.describe_scaling_activities(AutoScalingGroupName=name, **limit)
+        assert {a["StatusCode"] for a in found["Activities"]} <= {"Failed"}
+        return [a["StatusMessage"] for a in found["Activities"]]
+
+    assert reasons() == []
+    at = "2026-11-23T12:00:00+00:00"
+    failures = [{"id": str(n), "at": at, "reason": f"exit code {n} & <boom>"} for n in (2, 1)]
+    url = f"{emulator.url}/_fearless/failures"
+    assert request("PUT", url, {name: failures, "another": failures[:1]})[0] == 204
+    assert reasons() == ["exit code 2 & <boom>", "exit code 1 & <boom>"]
+    assert reasons(MaxRecords=1) == ["exit code 2 & <boom>"]
+    found = scaling.describe_scaling_activities(AutoScalingGroupName=name)["Activities"]
+    assert found[0]["StartTime"] == datetime(2026, 11, 23, 12, tzinfo=UTC)
+    assert request("PUT", url, {})[0] == 204
+    assert reasons() == []
+
+
 def test_target_health_is_what_was_measured_and_initial_until_then(
     emulator: Any, stack: Any
 ) -> None:
@@ -163,6 +184,7 @@ def test_target_health_is_what_was_measured_and_initial_until_then(
         ("PUT", "elsewhere", {}, 404),
         ("PUT", "health", {"arn": {"i": {"state": "splendid"}}}, 400),
         ("PUT", "health", [], 400),
+        ("PUT", "failures", {"group": [{"id": "1"}]}, 400),
         ("POST", "credentials", {}, 400),
         ("POST", "credentials", {"role": "arn:aws:iam::000000000000:role/no", "session": "s"}, 403),
     ],

@@ -14,6 +14,7 @@ import pytest
 from fearless.local import process, sockets, source
 from fearless.local.container import app_environment
 from fearless.local.credentials import PATH, Credentials
+from fearless.local.daemon import inherited
 from fearless.local.directory import Directory
 from fearless.local.endpoint import Endpoint
 from fearless.local.groups import Member, Plan, pause, plan
@@ -174,7 +175,20 @@ def test_this_process_is_found_listening() -> None:
     with sockets.listen(sockets.free_port()) as listener, socket.socket() as connected:
         connected.connect(listener.getsockname())
         assert listener.getsockname() in sockets.listening([os.getpid()])
-        assert sockets.exposed([os.getpid()]) == []
+        assert sockets.exposed([os.getpid()], 1) == []
+
+
+@pytest.mark.skipif(not Path("/proc/self/net/tcp").exists(), reason="reads /proc")
+@pytest.mark.parametrize(("family", "host"), [(socket.AF_INET, "0.0.0.0"), (socket.AF_INET6, "::")])
+def test_whoever_listens_to_the_network_on_a_port_is_seen(family: int, host: str) -> None:
+    port = sockets.free_port()
+    assert sockets.exposed([], port) == []
+    with socket.socket(family) as listener:
+        listener.bind((host, port))
+        assert sockets.exposed([], port) == [], "bound, and nobody can connect"
+        listener.listen()
+        assert sockets.exposed([], port) == [f"{host}:{port}"], "as a container's, of no pid we see"
+        assert sockets.exposed([], port + 1) == []
 
 
 def test_ports_are_remembered(tmp_path: Path) -> None:
@@ -195,6 +209,13 @@ def test_a_process_is_known_by_when_it_started() -> None:
     assert not process.Identity(mine.pid, "earlier").alive()
     assert not process.Identity(mine.pid, "").alive()
     assert process.clear([process.Identity(mine.pid, "earlier")], 1) == []
+
+
+def test_the_emulator_obeys_nothing_of_the_users_environment() -> None:
+    kept = {"PATH": "/bin", "HOME": "/h", "LANG": "C", "LC_ALL": "C", "PYTHONPATH": "/p", "TZ": ""}
+    obeyed = ("SERVICES", "USE_SSL", "LOCALSTACK_HOSTNAME", "REDIS_HOST", "DEBUG", "LOG_LEVEL")
+    others = ("AWS_PROFILE", "MINISTACK_REGION", "LAMBDA_EXECUTOR", "HTTP_PROXY", "EDGE_PORT")
+    assert inherited({**kept, **dict.fromkeys(obeyed + others, "1")}) == kept
 
 
 def test_the_users_profile_and_proxy_do_not_matter(

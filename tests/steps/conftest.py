@@ -34,10 +34,12 @@ TOML = """
 name = "{app}"
 release = "/__release"
 url = "{url}"
+{tables}
 [dns]
 zone = "localhost"
 name = "{app}.localhost"
 [cutover]
+replaces = "{replaces}"
 budget = 20
 timeout = 2
 [retire]
@@ -52,14 +54,22 @@ class World:
     def __init__(self, root: Path, emulator: Emulator, url: str, app: str) -> None:
         self.root, self.app, self.url = root, app, url
         self.store, self.dns = FakeStore(), FakeDns()
-        self.provisioner, self.baker = FakeProvisioner(), FakeBaker()
+        self.provisioner, self.baker = FakeProvisioner(["Orders"]), FakeBaker()
         self.registry, self.builder = FakeRegistry(), FakeBuilder()
         self.cloud = FakeCloud({"dynamodb": emulator.client("dynamodb")})
         self.report = SilentReport()
         self.settings(keep=1, soak=0)
 
-    def settings(self, keep: int, soak: float) -> None:
-        text = TOML.format(app=self.app, url=self.url, keep=keep, soak=soak)
+    def settings(
+        self,
+        keep: int = 1,
+        soak: float = 0,
+        replaces: str = "",
+        tables: str = '[tables.orders]\nhash = "id"',
+    ) -> None:
+        """Another release.toml, and the project with it."""
+        given = {"keep": keep, "soak": soak, "replaces": replaces, "tables": tables}
+        text = TOML.format(app=self.app, url=self.url, **given)
         (self.root / "release.toml").write_text(text)
         self.project = Project(self.root).using(
             cloud=self.cloud,

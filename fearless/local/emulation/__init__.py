@@ -15,8 +15,9 @@ def install() -> None:
         tables,
     )
 
-    health = balancing.MeasuredHealth()
-    for module in (documents, network, tables, scaling, permissions):
+    health, failures = balancing.MeasuredHealth(), scaling.Failures()
+    for module in (documents, network, tables, permissions):
         module.install()
+    scaling.install(failures)
     balancing.install(health)
-    admin.install(health)
+    admin.install(health, failures)

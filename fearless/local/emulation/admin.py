@@ -3,7 +3,8 @@
 `PUT /_fearless/groups/<name>` with a JSON list of `{InstanceId, LifecycleState, HealthStatus,
 AvailabilityZone}`: the instances of an auto-scaling group. `PUT /_fearless/health` with
 `{target group ARN: {target id: {state, port, description}}}`: everything measured, replacing the
-last report. Both answer 204.
+last report. `PUT /_fearless/failures` with `{group: [{id, at, reason}]}`, newest first: the
+scaling activities that failed, replacing the last report. All of them answer 204.
 `POST /_fearless/credentials` with `{role, session}`: what EC2 gives an instance of that role ARN.
 `GET /_fearless/revision`: a number that grows whenever someone other than the daemon calls a
 service it watches. A mistake is answered 4xx with one line of text.
@@ -58,8 +59,9 @@ class Revision:
 class Admin:
     """Answers the daemon's requests."""
 
-    def __init__(self, health: balancing.MeasuredHealth) -> None:
+    def __init__(self, health: balancing.MeasuredHealth, failures: scaling.Failures) -> None:
         self.health = health
+        self.failures = failures
         self.revision = Revision()
 
     def answer(self, method: str, path: str, body: bytes) -> tuple[int, str]:
@@ -70,6 +72,9 @@ class Admin:
                     return 200, str(self.revision.number)
                 case "PUT", ("health", _, _):
                     return self._put_health(json.loads(body))
+                case "PUT", ("failures", _, _):
+                    self.failures.put(json.loads(body))
+                    return 204, ""
                 case "PUT", ("groups", _, name):
                     found = scaling.report(unquote(name), json.loads(body))
                     return (204, "") if found else (404, f"no auto-scaling group {name!r}")
@@ -117,8 +122,8 @@ def middleware(app: Asgi, admin: Admin) -> Asgi:
     return serve
 
 
-def install(health: balancing.MeasuredHealth) -> None:
+def install(health: balancing.MeasuredHealth, failures: scaling.Failures) -> None:
     """Put the surface in front of the application MiniStack is about to serve."""
     import ministack.app
 
-    ministack.app.app = middleware(ministack.app.app, Admin(health))
+    ministack.app.app = middleware(ministack.app.app, Admin(health, failures))

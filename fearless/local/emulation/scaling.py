@@ -1,4 +1,4 @@
-"""Auto-scaling groups that list the instances the daemon really runs, and no invented ones."""
+"""Auto-scaling groups that list the instances the daemon really runs, and those that failed."""
 
 from __future__ import annotations
 
@@ -9,6 +9,35 @@ from xml.sax.saxutils import escape
 from fearless.local.emulation.handlers import after
 
 INSTANCE_KEYS = ("InstanceId", "LifecycleState", "HealthStatus", "AvailabilityZone")
+
+
+class Failures:
+    """What the daemon last reported as failed: group -> `{id, at, reason}`, newest first."""
+
+    def __init__(self) -> None:
+        self.groups: Mapping[str, Sequence[Mapping[str, str]]] = {}
+
+    def put(self, groups: Mapping[str, Any]) -> None:
+        """Replace the last report; raises KeyError or TypeError for one that is none."""
+        self.groups = {
+            name: [{key: str(failure[key]) for key in ("id", "at", "reason")} for failure in found]
+            for name, found in groups.items()
+        }
+
+    def activities(self, group: str, limit: int) -> str:
+        """The members of `Activities`: of one group, or of all when it is empty."""
+        return "".join(
+            f"<member><ActivityId>{failure['id']}</ActivityId>"
+            f"<AutoScalingGroupName>{escape(name)}</AutoScalingGroupName>"
+            "<Description>Launching a new EC2 instance</Description>"
+            "<Cause>The group has fewer instances than it wants.</Cause>"
+            f"<StartTime>{failure['at']}</StartTime><EndTime>{failure['at']}</EndTime>"
+            "<StatusCode>Failed</StatusCode><Progress>100</Progress>"
+            f"<StatusMessage>{escape(failure['reason'])}</StatusMessage></member>"
+            for name, found in self.groups.items()
+            for failure in found[:limit]
+            if group in ("", name)
+        )
 
 
 def report(name: str, instances: Sequence[Mapping[str, Any]]) -> bool:
@@ -30,8 +59,8 @@ def report(name: str, instances: Sequence[Mapping[str, Any]]) -> bool:
     return True
 
 
-def install() -> None:
-    """Stop MiniStack inventing instances, and keep the target groups it drops."""
+def install(failures: Failures) -> None:
+    """Stop MiniStack inventing instances, keep the target groups it drops, say what failed."""
     from ministack.services import autoscaling
 
     create, render = autoscaling._create_asg, autoscaling._instances_xml
@@ -53,6 +82,17 @@ def install() -> None:
         members = "".join(f"<member>{escape(arn)}</member>" for arn in arns)
         return f"{render(group)}<TargetGroupARNs>{members}</TargetGroupARNs>"
 
+    def describe_scaling_activities(params: Mapping[str, Any]) -> Any:
+        name = autoscaling._p(params, "AutoScalingGroupName")
+        limit = int(autoscaling._p(params, "MaxRecords") or 100)
+        return autoscaling._xml(
+            200,
+            "DescribeScalingActivitiesResponse",
+            "<DescribeScalingActivitiesResult>"
+            f"<Activities>{failures.activities(name, limit)}</Activities>"
+            "</DescribeScalingActivitiesResult>",
+        )
+
     def load_persisted_state(state: Mapping[str, Any]) -> None:
         restore(state)
         for group in autoscaling._asgs.all_values():
@@ -61,5 +101,6 @@ def install() -> None:
     autoscaling._reconcile_instances = lambda _: None
     autoscaling._instances_xml = instances_xml
     autoscaling._ACTION_MAP["CreateAutoScalingGroup"] = create_group
+    autoscaling._ACTION_MAP["DescribeScalingActivities"] = describe_scaling_activities
     autoscaling.load_persisted_state = load_persisted_state
     after("AWS::AutoScaling::AutoScalingGroup", keep)
