@@ -1,11 +1,9 @@
-"""The task graph: the only module that knows doit. `dodo.py` calls it once a task."""
+"""The task graph: what `dodo.py` calls, once a task. Only it and its three parts know doit."""
 
 from __future__ import annotations
 
-import ast
 import atexit
 import json
-import os
 import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -15,47 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from doit import doit_cmd
-from doit.cmd_base import DodoTaskLoader
-from doit.cmd_run import Run
-from doit.cmdparse import CmdOption, CmdParse, CmdParseError
-from doit.dependency import JsonDB
 from doit.exceptions import InvalidDodoFile, InvalidTask, TaskFailed
-from doit.reporter import ConsoleReporter
 
 from fearless import names, progress
+from fearless.command_line import COMMANDS, FLAGS, MEANT, USES, VARIABLES, command_line, tasks_of
 from fearless.errors import ConfigError, FearlessError, explain, suggest
 from fearless.interfaces import Release
 from fearless.plugins import SLOTS
 from fearless.procedure import Done, Procedure, Step
 from fearless.project import Project
-
-VARIABLES = {
-    "sha": "the commit to release: a SHA, tag or branch (default HEAD)",
-    "tag": "the git tag to make for it (default release/<date>-<sha7>)",
-    "branch": "the branch of a dev stack",
-    "dry": "dry=1 shows what would be done and changes nothing",
-    "json": "json=1 prints one JSON object instead of text",
-    "yes": "yes=1 asks no questions",
-}
-
-FLAGS = ("dry", "json", "yes")
-"""Variables of every task that are 0 or 1."""
-
-USES = {
-    **dict.fromkeys("tag image ami stack copy sync gate cutover retire".split(), ("sha", "tag")),
-    **dict.fromkeys("release plan status releases plugins".split(), ("sha", "tag")),
-    "devstack": ("branch",),
-    "drop": ("branch", "sha"),
-}
-"""The other variables, by the tasks that use them. Tasks of plugins may use all."""
-
-MEANT = {"sha": "release", "tag": "release", "branch": "devstack"}
-"""The task somebody means who gives a variable to one that does not use it."""
-
-COMMANDS = frozenset(
-    "run list info clean forget ignore auto dumpdb help tabcompletion strace reset-dep".split()
-)
-"""doit's own commands: no task may have such a name."""
+from fearless.reporter import Reporter
 
 Task = dict[str, Any]
 
@@ -65,7 +32,7 @@ class Runbook:
 
     def __init__(self, dodo: str) -> None:
         self.root = Path(dodo).resolve().parent
-        self.command, self.words = _command_line()
+        self.command, self.words = command_line()
         self.variables = self._read_variables()
         self.dry, self.json, self.yes = (self.variables[flag] == "1" for flag in FLAGS)
         self.report = progress.report()
@@ -73,7 +40,7 @@ class Runbook:
         self.made: dict[str, float] = {}
         self.failed = False
         self._notes: set[str] = set()
-        self._own_tasks = _tasks_of(Path(dodo))
+        self._own_tasks = tasks_of(Path(dodo))
         try:
             self.project = Project(self.root)
         except FearlessError as error:
@@ -97,8 +64,11 @@ class Runbook:
             "verbosity": 2,
             "backend": "fearless",
             "dep_file": str(folder / "doit.db"),
-            "reporter": type("Reporter", (_Reporter,), {"runbook": self}),
+            "reporter": self._reporter(),
         }
+
+    def _reporter(self) -> type[Reporter]:
+        return type("RunbookReporter", (Reporter,), {"found": self.found, "say": self._say})
 
     # ------------------------------------------------------------------ tasks
 
@@ -245,10 +215,10 @@ class Runbook:
     def _dev_step(self, name: str) -> Callable[[], Step]:
         def make() -> Step:
             from fearless import devstack
-            from fearless.steps import image, stack
+            from fearless.steps import stack
 
             steps: dict[str, Callable[[Procedure], Step]] = {
-                "image": image.ContainerImage,
+                "image": devstack.DevImage,
                 "ami": devstack.DevAmi,
                 "stack": stack.ReleaseStack,
                 "data": devstack.DevData,
@@ -481,35 +451,6 @@ class Runbook:
                 raise InvalidDodoFile(f"there is no task {word!r}{hint}")
 
 
-def _command_line() -> tuple[str, list[str]]:
-    """doit's command, and what it is to do that to, as doit itself reads its command line.
-
-    Two empty answers when dodo.py is read by anything but `doit`.
-    """
-    if Path(sys.argv[0]).name not in ("doit", "__main__.py"):
-        return "", []
-    words = sys.argv[1:]
-    loader = DodoTaskLoader()
-    try:
-        _, words = CmdParse([CmdOption(o) for o in loader.cmd_options]).parse_only(words)
-    except CmdParseError:
-        pass  # options of `run`, which is left out
-    words = [word for word in words if word.startswith("-") or "=" not in word]
-    command = words.pop(0) if words and words[0] in COMMANDS else "run"
-    if command == "run":
-        try:
-            _, words = Run(task_loader=loader).cmdparser.parse_only(words)
-        except CmdParseError:
-            words = []  # doit says so itself
-    return command, [word for word in words if not word.startswith("-")]
-
-
-def _tasks_of(dodo: Path) -> set[str]:
-    """The tasks a dodo.py defines, without running it."""
-    functions = (n.name for n in ast.parse(dodo.read_text()).body if isinstance(n, ast.FunctionDef))
-    return {name.removeprefix("task_") for name in functions if name.startswith("task_")}
-
-
 def _doc(task: Task) -> str:
     """What a plugin says its task does: `doc`, or the docstring of what the task runs."""
     if task.get("doc"):
@@ -518,58 +459,6 @@ def _doc(task: Task) -> str:
     functions = (action[0] if isinstance(action, tuple) else action for action in actions)
     docs = (function.__doc__ or "" for function in functions if hasattr(function, "__code__"))
     return next((doc.strip().splitlines()[0] for doc in docs if doc.strip()), "")
-
-
-class Cache(JsonDB):  # type: ignore[misc]
-    """doit's database as the cache it is: a spoilt one is empty, two runs never block each other.
-
-    doit finds it by the entry point `doit.BACKEND`. Its own backends refuse a half-written file
-    (json) or wait for the other run and fail (sqlite3).
-    """
-
-    desc = "a JSON file, replaced at once; lost without harm"
-
-    def _load(self) -> Any:
-        try:
-            return self.codec.decode(Path(self.name).read_text())
-        except (ValueError, OSError):
-            return {}
-
-    def dump(self) -> None:
-        """Replace the file."""
-        path = Path(self.name)
-        partial = path.with_name(f"{path.name}.{os.getpid()}")
-        partial.write_text(self.codec.encode(self._db))
-        partial.replace(path)
-
-
-class _Reporter(ConsoleReporter):  # type: ignore[misc]
-    """Prints what a step found or made, and failures as the one line they are."""
-
-    runbook: Runbook
-
-    def execute_task(self, task: Any) -> None:
-        """The step itself says what it made."""
-
-    def skip_uptodate(self, task: Any) -> None:
-        """Say what is there already."""
-        found = self.runbook.found.get(task.name)
-        if found is not None:
-            self.runbook._say(f"  {task.name:<16} {found.detail}  (there already)")
-
-    def skip_ignore(self, task: Any) -> None:
-        """`doit ignore` skips a task and everything after it: never silently."""
-        sys.stderr.write(f"  {task.name:<16} skipped: `doit ignore` was used on it\n")
-
-    def _write_failure(self, result: Any, write_exception: bool = True) -> None:
-        failure = result["exception"]
-        text = failure.message if isinstance(failure, TaskFailed) else failure.get_msg()
-        sys.stderr.write(text.rstrip() + "\n")
-
-    def complete_run(self) -> None:
-        """Errors found while asking what is there already."""
-        for message in self.runtime_errors:
-            sys.stderr.write(message.rstrip() + "\n")
 
 
 def _loading(error: FearlessError) -> Any:

@@ -84,7 +84,7 @@ class Bars:
             known = _heard(self._known, label, done, now)
             if now - self._drawn < 0.1 or not self._turn(label, now):
                 return
-            self._drawn = now
+            self._drawn = known.shown = now
             text = "    " + describe(label, done, total, note, now - known.began)
             self.stream.write("\r" + text.ljust(self._width)[:118])
             self.stream.flush()
@@ -99,28 +99,32 @@ class Bars:
                 self._width = 0
 
     def _turn(self, label: str, now: float) -> bool:
-        """Whether the bar may show this label now."""
-        if label != self._shown:
-            if self._shown and now - self._since < HOLD:
-                return False
-            self._shown, self._since = label, now
+        """Whether the bar may show this label now: whose turn is longest ago comes next."""
+        if self._shown and now - self._since < HOLD:
+            return label == self._shown
+        going = {name: known for name, known in self._known.items() if now - known.heard < HOLD}
+        if label != min(going, key=lambda name: going[name].shown):
+            return False
+        self._shown, self._since = label, now
         return True
 
 
 @dataclass
 class _Known:
-    """What is remembered of a label: when it began, when it is due, how far it was."""
+    """What is remembered of a label: times by the clock, and how far it was."""
 
     began: float
     next: float
-    done: int
+    done: int = 0
+    heard: float = 0.0
+    shown: float = 0.0
 
 
 def _heard(known: dict[str, _Known], label: str, done: int, now: float) -> _Known:
     """The label's state; a new one when it is new, or when it has begun again."""
     if label not in known or done < known[label].done:
-        known[label] = _Known(now, now + FIRST, done)
-    known[label].done = done
+        known[label] = _Known(now, now + FIRST)
+    known[label].done, known[label].heard = done, now
     return known[label]
 
 

@@ -14,7 +14,7 @@ from unittest.mock import patch
 from doit.doit_cmd import DoitMain
 
 from fearless import cli
-from fearless.graph import COMMANDS, VARIABLES
+from fearless.command_line import COMMANDS, VARIABLES
 from fearless.interfaces import Release
 from fearless.project import Project
 from fearless.steps.gate import gate_names

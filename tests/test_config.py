@@ -55,6 +55,45 @@ def test_missing_key_and_missing_file(tmp_path: Path) -> None:
         config.read(tmp_path / "nowhere.toml")
 
 
+def test_what_cannot_be_read_is_one_line(tmp_path: Path) -> None:
+    (tmp_path / "release.toml").mkdir()
+    with pytest.raises(ConfigError, match=r"release.toml: cannot be read: Is a directory"):
+        config.read(tmp_path / "release.toml")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('[tables.a]\nhash = ""', "release.toml:4: `tables.a.hash` = ''"),
+        ('[tables.a]\nhash = "id"\nrange = ""', "release.toml:5: `tables.a.range` = ''"),
+        (
+            '[tables.a]\nhash = "id"\nrange = "id"',
+            "release.toml:5: `tables.a.range` = 'id' is the hash as well",
+        ),
+        ('health = "/he alth"', "release.toml:3: `app.health` = '/he alth'"),
+        ('health = "/x\\n"', "release.toml:3: `app.health` = '/x\\n'"),
+        ('release = "/a\\tb"', "release.toml:3: `app.release` = '/a\\tb'"),
+        ('[cutover]\nreplaces = "a b"', "release.toml:4: `cutover.replaces` = 'a b'"),
+        (
+            '[tables.a]\nhash = "id"\n[dropped]\na = "old"',
+            "release.toml:6: `dropped.a`: the table 'a' is also declared as [tables.a]",
+        ),
+        ('[dropped]\na = " "', "release.toml:4: `dropped.a` is empty; say why"),
+        ("[dropped]\na = 1", "release.toml:4: `dropped.a` = 1"),
+    ],
+)
+def test_values_that_cannot_be_meant(tmp_path: Path, text: str, said: str) -> None:
+    assert said in problem(tmp_path, f'[app]\nname = "x"\n{text}\n')
+
+
+def test_dropped_tables_and_what_is_replaced(tmp_path: Path) -> None:
+    text = '[app]\nname = "x"\n[cutover]\nreplaces = "old.example.com"\n[dropped]\na = "old"\n'
+    found = read(tmp_path, text).config
+    assert found.dropped == {"a": "old"}
+    assert found.cutover.replaces == "old.example.com"
+    assert read(tmp_path, '[app]\nname = "x"\n').config.dropped == {}
+
+
 def test_broken_toml_says_where(tmp_path: Path) -> None:
     assert "line 2" in problem(tmp_path, "[app]\nname = \n")
 

@@ -119,15 +119,13 @@ def test_a_holder_that_renewed_meanwhile_keeps_it(
     clock.now += LEASE + 1
     first.hold()  # it was only paused, and renews before the other one takes it
     monkeypatch.setattr(second, "_read", lambda: stale)
-    with pytest.raises(Refused, match="held by .* doing `one`"):
+    with pytest.raises(Refused, match=r"held by .* doing `one`"):
         second.hold()
     first.hold()
     first.release()
 
 
-def test_a_holder_that_lost_it_is_told_before_its_next_change(
-    ledger: Ledger, clock: Clock
-) -> None:
+def test_a_holder_that_lost_it_is_told_before_its_next_change(ledger: Ledger, clock: Clock) -> None:
     first, second = Lock(ledger, "one", clock), Lock(ledger, "two", clock)
     first.hold()
     clock.now += LEASE + 1

@@ -150,3 +150,120 @@ def test_every_slot_has_a_hook_and_every_hook_a_docstring() -> None:
     assert {hook for hook, _ in SLOTS.values()} <= set(hooks)
     for name, hook in hooks.items():
         assert hook.__doc__, name
+
+
+def answer(tmp_path: Path, hook: str, body: str) -> Any:
+    text = f"from fearless import Gate, Transform, hookimpl\n@hookimpl\ndef {hook}(release):\n"
+    plugins = team(tmp_path, q=text + f"    {body}\n")
+    return plugins.ask(hook, release=None, project=None)
+
+
+@pytest.mark.parametrize(
+    ("hook", "body", "said"),
+    [
+        ("gates", "return Gate('a', print)", "must return a list of Gate, not Gate("),
+        ("gates", "return 'smoke'", "must return a list of Gate, not 'smoke'"),
+        ("gates", "return ['smoke']", "must return a list of Gate, not one with 'smoke' in it"),
+        ("gates", "return 7", "must return a list of Gate, not 7"),
+        ("gates", "yield 1 / 0", "failed: ZeroDivisionError: division by zero"),
+        ("gates", "raise SystemExit('enough')", "failed: SystemExit: enough"),
+        ("transforms", "return [print]", "must return a list of Transform, not one with <built"),
+        ("tasks", "return {'basename': 'x'}", "must return a list of dict, not {'basename': 'x'}"),
+        ("tasks", "yield None", "must return a list of dict, not one with None in it"),
+        ("template_vars", "return ['a']", "must return a dict, not ['a']"),
+        ("template_vars", "return {1: 2}", "must return a dict whose keys are strings, not 1"),
+    ],
+)
+def test_an_answer_of_another_type_is_one_line(
+    tmp_path: Path, hook: str, body: str, said: str
+) -> None:
+    with pytest.raises(ConfigError) as caught:
+        answer(tmp_path, hook, body)
+    assert str(caught.value).startswith(f"error: plugins/q.py: {hook}() {said}")
+    assert "\n" not in str(caught.value)
+
+
+def test_answers_are_there_at_once(tmp_path: Path) -> None:
+    ((gates, origin),) = answer(tmp_path, "gates", "yield Gate('a', print)")
+    assert [gate.name for gate in gates] == ["a"]
+    assert origin == "plugins/q.py"
+    ((gates, _),) = answer(tmp_path, "gates", "return (Gate('a', print), Gate('b', print))")
+    assert [gate.name for gate in gates] == ["a", "b"]
+    assert answer(tmp_path, "gates", "return None") == []
+
+
+def test_a_provider_table_is_checked_too(tmp_path: Path) -> None:
+    text = "from fearless import hookimpl\n@hookimpl\ndef registries():\n    return ['quay']\n"
+    assert "registries() must return a dict, not ['quay']" in problem(tmp_path, q=text)
+    assert "must return a dict, not None" in problem(tmp_path, q=text.replace("['quay']", "None"))
+
+
+def test_a_plugin_that_exits_does_not_end_the_run(tmp_path: Path) -> None:
+    message = problem(tmp_path, q="import sys\nsys.exit('no licence')\n")
+    assert "plugins/q.py cannot be imported: SystemExit: no licence" in message
+
+
+def test_a_notifier_that_exits_is_reported() -> None:
+    class Bad:
+        @hookimpl
+        def notify(self, event: Any) -> None:
+            raise SystemExit(3)
+
+    (said,) = Plugins(None, [Bad()]).tell("notify", event=None)
+    assert "notify() failed: SystemExit: 3" in said
+
+
+# ------------------------------------------------------------------ what a transform is known by
+
+TRANSFORMS = """
+import functools
+from fearless import Transform
+
+def up(item, by=1):
+    return item
+
+def other(item):
+    return None
+
+class Adder:
+    def __call__(self, item):
+        return item
+
+def wrapped(function):
+    @functools.wraps(function)
+    def inner(item):
+        return function(item)
+    return inner
+
+ALL = [Transform("t", ("a",), f) for f in
+       (up, functools.partial(up, by=2), Adder(), wrapped(up), other, lambda item: item, len)]
+"""
+
+
+def transforms(path: Path, text: str) -> list[Any]:
+    path.write_text(text)
+    module: dict[str, Any] = {"__name__": "team_transforms"}
+    exec(compile(text, str(path), "exec"), module)
+    found: list[Any] = module["ALL"]
+    return found
+
+
+def test_whatever_can_be_called_has_a_digest(tmp_path: Path) -> None:
+    made = transforms(tmp_path / "t.py", TRANSFORMS)
+    again = transforms(tmp_path / "u.py", TRANSFORMS)
+    assert [t.digest for t in made] == [t.digest for t in again]
+    assert len({t.digest for t in made[:-1]}) == 1, "the file and the name"
+    edited = transforms(tmp_path / "t.py", TRANSFORMS.replace("return None", "return []"))
+    assert all(a.digest != b.digest for a, b in zip(edited[:-1], again[:-1], strict=True))
+
+
+def test_a_source_digest_is_of_the_function_alone(tmp_path: Path) -> None:
+    up, partial, adder, wrapped, other, _, builtin = transforms(tmp_path / "t.py", TRANSFORMS)
+    before = [t.source_digest for t in (up, partial, adder, wrapped, other)]
+    assert before[0] == before[1] == before[3]
+    assert len(set(before)) == 3
+    assert builtin.source_digest == builtin.digest
+    text = "# moved\n\n" + TRANSFORMS.replace("return None", "return []")
+    after = [t.source_digest for t in transforms(tmp_path / "t.py", text)[:5]]
+    assert after[:4] == before[:4]
+    assert after[4] != before[4]

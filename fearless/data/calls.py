@@ -126,7 +126,7 @@ class Caller:
                         f"{getattr(method, '__name__', 'a request')} kept failing for "
                         f"{self.patience:.0f} s: {error}; nothing is lost: run it again"
                     ) from error
-            except KeyboardInterrupt:
+            except (KeyboardInterrupt, SystemExit):
                 if unknown is not None:
                     self.interrupted()
                 raise

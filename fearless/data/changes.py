@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from fearless.data.calls import Caller
 from fearless.data.canonical import item_bytes
-from fearless.owner import boottime
 from fearless.data.tables import TableInfo, Typed
+from fearless.owner import boottime
 
 if TYPE_CHECKING:
     from fearless.data.context import Table

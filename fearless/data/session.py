@@ -13,7 +13,6 @@ from functools import partial
 from fearless.data.changes import Changes, differing
 from fearless.data.context import Table
 from fearless.data.lease import Lease
-from fearless.owner import Owner, boottime
 from fearless.data.reconcile import read_source, reconcile
 from fearless.data.replay import Follower
 from fearless.data.sentinels import delete_sentinels, drain
@@ -23,6 +22,7 @@ from fearless.data.verify import Comparison, Found, Mismatch, settle
 from fearless.data.work import Runner
 from fearless.data.writer import Op
 from fearless.interfaces import Report, Verdict
+from fearless.owner import Owner, boottime
 
 
 @dataclass(frozen=True)

@@ -9,12 +9,12 @@ from typing import Any
 from fearless.data.context import Settings
 from fearless.data.engine import Clients, Machinery, Migration, Pair
 from fearless.data.items import Item
-from fearless.owner import Owner
 from fearless.data.state import Row
 from fearless.data.tables import TableInfo
 from fearless.data.transform import Pipeline
 from fearless.errors import FearlessError
 from fearless.interfaces import Transform, Verdict
+from fearless.owner import Owner
 from tests.data.fake import Crash, Fake, Shard, Table, World, serially
 
 

@@ -9,9 +9,9 @@ import sys
 import pytest
 
 from fearless.data.lease import Halted, Lease, LeaseLost
-from fearless.owner import Owner, started
 from fearless.data.state import StateTable
 from fearless.errors import Refused
+from fearless.owner import Owner, started
 from tests.data.fake import Fake, Table, World
 from tests.data.simulation import Silent
 

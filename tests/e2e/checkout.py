@@ -10,6 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -125,22 +126,23 @@ class Checkout:
     def doit(self, *argv: str, timeout: float = 240, **env: str) -> Run:
         return self.run("doit", *argv, timeout=timeout, **env)
 
-    def kill_during(self, step: str, *argv: str, **env: str) -> str:
-        """Start doit, SIGKILL it as soon as the step before `step` has printed its line."""
+    def kill_during(self, before: str, *argv: str, delay: float = 0.0, **env: str) -> bool:
+        """Start doit, SIGKILL it `delay` seconds after a line that starts with `before`.
+
+        That is the line of the step before the one to kill; an empty one is the moment of the
+        start. False when doit had ended by itself.
+        """
         process = self.start("doit", *argv, **env)
-        seen = []
         try:
-            for line in process.stdout:
-                seen.append(line)
-                if line.split(" (")[0].strip().startswith(step):
+            for line in process.stdout if before else ():
+                if line.split(" (")[0].strip().startswith(before):
                     break
-            process.send_signal(signal.SIGKILL)
+            with suppress(subprocess.TimeoutExpired):
+                process.wait(delay)
         finally:
             process.kill()
-            process.wait()
-            process.stdout.close()
-            process.stderr.close()
-        return "".join(seen)
+            process.communicate()
+        return bool(process.returncode == -signal.SIGKILL)
 
     # ------------------------------------------------------------------ the cloud
 
@@ -187,6 +189,12 @@ def inventory(client: Any, directory: Path) -> dict[str, list[str]]:
         "instances": instances,
         "vpcs": [v["VpcId"] for v in ec2.describe_vpcs()["Vpcs"]],
         "subnets": [v["SubnetId"] for v in ec2.describe_subnets()["Subnets"]],
+        "routes": [v["RouteTableId"] for v in ec2.describe_route_tables()["RouteTables"]],
+        "gateways": [
+            v["InternetGatewayId"] for v in ec2.describe_internet_gateways()["InternetGateways"]
+        ],
+        "endpoints": [v["VpcEndpointId"] for v in ec2.describe_vpc_endpoints()["VpcEndpoints"]],
+        "records": records(client("route53")),
         "groups": [v["GroupId"] for v in ec2.describe_security_groups()["SecurityGroups"]],
         "templates": [
             t["LaunchTemplateId"] for t in ec2.describe_launch_templates()["LaunchTemplates"]
@@ -209,3 +217,14 @@ def inventory(client: Any, directory: Path) -> dict[str, list[str]]:
         ],
     }
     return {name: sorted(values) for name, values in found.items()}
+
+
+def records(route53: Any) -> list[str]:
+    """Every record of every zone: its name, type, and what it points at."""
+    return [
+        f"{record['Name']} {record['Type']} {record.get('AliasTarget', {}).get('DNSName', '')}"
+        for zone in route53.list_hosted_zones()["HostedZones"]
+        for record in route53.list_resource_record_sets(HostedZoneId=zone["Id"])[
+            "ResourceRecordSets"
+        ]
+    ]

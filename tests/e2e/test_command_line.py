@@ -51,6 +51,17 @@ def test_nothing_heavy_is_imported_for_a_list(checkout: Checkout) -> None:
         (["release", "brnch=x"], "unknown variable 'brnch' (did you mean 'branch'?)"),
         (["devstack", "barnch=x"], "unknown variable 'barnch' (did you mean 'branch'?)"),
         (["release", "sha=nowhere"], "'nowhere' names no commit"),
+        (["release", "branch=x"], "release does not use branch=; did you mean `doit devstack bran"),
+        (["branch=x"], "status does not use branch=; did you mean `doit devstack branch=x`?"),
+        (["devstack", "sha=x"], "devstack does not use sha=; did you mean `doit release sha=x`?"),
+        (["drop", "tag=x"], "drop does not use tag=; did you mean `doit release tag=x`?"),
+        (["gate:shop", "branch=x"], "gate does not use branch="),
+        (["-v", "2", "tag*", "releas"], "there is no task 'releas' (did you mean 'release'?)"),
+        (["gat:shop"], "there is no task 'gat:shop' (did you mean 'gate'?)"),
+        (["release", "dry=yes"], "dry=yes: dry is 1 or 0, not 'yes'"),
+        (["release", "json=true"], "json=true: json is 1 or 0"),
+        (["drop"], "drop needs a branch or a commit"),
+        (["drop", "branch=x", "sha=HEAD"], "drop needs one of the two"),
     ],
 )
 def test_mistakes(checkout: Checkout, argv: list[str], said: str) -> None:
@@ -58,6 +69,64 @@ def test_mistakes(checkout: Checkout, argv: list[str], said: str) -> None:
     assert run.code != 0
     assert said in run.err
     assert "Traceback" not in run.err
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["status", "sha=HEAD", "tag=x", "yes=1"],
+        ["status", "branch=", "dry=", "json=0"],
+        ["list", "branch=x", "dry=maybe"],
+        ["help", "release", "branch=x"],
+        ["info", "release", "branch=x"],
+        ["drop", "branch=x", "dry=1"],
+        ["drop", "sha=HEAD", "dry=1"],
+    ],
+)
+def test_what_is_fine(checkout: Checkout, argv: list[str]) -> None:
+    run = checkout.doit(*argv)
+    assert "does not use" not in run.err
+    if argv[0] != "info":  # exits with 1 for a task that is not up to date
+        run.ok()
+
+
+NOTES = '''
+from fearless import hookimpl
+
+def write(branch=None):
+    """Write the notes of this release"""
+    print("notes written")
+
+@hookimpl
+def tasks(project, release):
+    yield {"basename": "release-notes", "actions": [write], "verbosity": 2}
+    yield {"basename": "status2", "actions": None, "doc": "Look twice"}
+    for name in ("a", "b"):
+        yield {"basename": "site", "name": name, "actions": [write], "doc": f"Site {name}"}
+'''
+
+
+def test_tasks_of_plugins_are_tasks(checkout: Checkout) -> None:
+    path = checkout.root / "plugins" / "notes.py"
+    path.write_text(NOTES)
+    try:
+        listed = checkout.doit("list", "--all").ok().out
+        ran = checkout.doit("release-notes", "branch=x", "sha=HEAD").ok().out
+        site = checkout.doit("site:b").ok().out
+        wrong = checkout.doit("release-note")
+        path.write_text(NOTES.replace("status2", "status"))
+        taken = checkout.doit("list")
+    finally:
+        path.unlink()
+    docs = dict(line.split(maxsplit=1) for line in listed.splitlines())
+    assert docs["release-notes"].strip() == "Write the notes of this release"
+    assert docs["status2"].strip() == "Look twice"
+    assert docs["site"].strip() == "Tasks of plugins/notes.py"
+    assert docs["site:b"].strip() == "Site b"
+    assert ran == site == "notes written\n"
+    assert "there is no task 'release-note' (did you mean 'release-notes'?)" in wrong.err
+    assert "a task needs a `basename` that is not taken, not 'status'" in taken.err
+    assert "Traceback" not in wrong.err + taken.err
 
 
 def test_help_and_version(checkout: Checkout) -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import signal
 import time
 
 import pytest
+
+from fearless import http
 
 from .checkout import Checkout
 
@@ -36,6 +39,11 @@ def test_killed_during(small: Checkout, step: str) -> None:
     sha = small.change_app(f"killed during {step}")
     small.kill_during(BEFORE[step], "release")
     small.doit("release").ok()
+    check_released(small, sha)
+
+
+def check_released(small: Checkout, sha: str) -> None:
+    """It is live and there is one of each thing."""
     status = small.doit("status", "json=1").ok().json
     assert status["live"]["sha"] == sha
     assert status["candidates"] == []
@@ -52,6 +60,46 @@ def test_killed_during(small: Checkout, step: str) -> None:
     ]
     assert len(amis) == 1
     assert "Nothing to do" in small.doit("release").ok().out
+
+
+MIDDLE = [
+    ("image", 0.4),
+    ("stack", 0.2),
+    ("copy", 0.3),
+    ("copy", 1.0),
+    ("copy", 2.0),
+    ("sync", 0.2),
+    ("sync", 0.9),
+    ("gate:targets", 0.5),
+]
+"""A step, and how many seconds after it began."""
+
+
+def test_killed_again_and_again_in_the_middle_of_steps(small: Checkout) -> None:
+    sha = small.change_app("killed in the middle")
+    for step, delay in MIDDLE:
+        small.kill_during(BEFORE[step], "release", delay=delay)
+    small.doit("release").ok()
+    check_released(small, sha)
+
+
+def test_killed_again_and_again_during_the_cutover_nothing_is_lost(small: Checkout) -> None:
+    """Customers go on: what was accepted is there when it is live, whoever accepted it."""
+    sha = small.change_app("killed in the middle of the cutover")
+    told = small.root.parent / "traffic.json"
+    traffic = small.start("fearless", "local", "traffic", "--rate", "10", "--report", str(told))
+    try:
+        for delay in (0.5, 1.5, 3.0, 5.0):
+            small.kill_during(BEFORE["cutover"], "release", delay=delay)
+        small.doit("release").ok()
+    finally:
+        traffic.send_signal(signal.SIGINT)
+        out, err = traffic.communicate(timeout=120)
+    assert traffic.returncode is not None, out + err
+    report = json.loads(told.read_text())
+    assert report["writes"] > 20
+    assert report["lost"] == 0, out + err
+    check_released(small, sha)
 
 
 @pytest.mark.parametrize("moment", ["paused", "denied"])
@@ -115,3 +163,62 @@ def test_former_stacks_were_deleted_but_for_the_last(small: Checkout) -> None:
     while len(small.inventory()["instances"]) != 4:
         assert time.monotonic() < deadline
         time.sleep(0.2)
+
+
+DEV_BEFORE = {
+    "image": "shop branch",
+    "ami": "devstack:image",
+    "stack": "devstack:ami",
+    "data": "devstack:stack",
+    "deploy": "devstack:data",
+}
+
+
+def test_a_dev_stack_is_made_and_dropped_whatever_was_killed(small: Checkout) -> None:
+    before = settled(small)
+    live = small.doit("status", "json=1").ok().json["live"]
+    small.git("checkout", "-q", "-b", "x")
+    make, drop = ("devstack", "branch=x"), ("drop", "branch=x", "yes=1")
+    for text, moments in (("one", NEW), ("two", SWAPPED)):
+        sha = small.change_app(text)
+        for step, delay in moments:
+            small.kill_during(DEV_BEFORE[step], *make, delay=delay)
+        small.doit(*make).ok()
+        status = small.doit("status", "json=1").ok().json
+        (entry,) = status["devstacks"]
+        assert (entry["branch"], entry["sha"]) == ("x", sha)
+        assert status["live"] == live
+        inventory = small.inventory()
+        assert len([s for s in inventory["stacks"] if "/shop-d-x-" in s]) == 1
+        assert len([b for b in inventory["balancers"] if "shop-d-x-" in b]) == 1
+        assert json.loads(http.get(f"{entry['url']}/__release")[1])["sha"] == sha
+    small.git("checkout", "-q", "main")
+    moments = (0.25 * quarter for quarter in range(2, 60))
+    while small.kill_during("", *drop, delay=next(moments)):
+        assert small.doit("status", "json=1").ok().json["live"] == live
+    small.doit(*drop).ok()
+    assert small.doit("status", "json=1").ok().json["devstacks"] == []
+    assert settled(small, before) == before
+
+
+NEW = [
+    ("image", 0.4),
+    ("stack", 0.0),
+    ("stack", 0.2),
+    ("data", 0.3),
+    ("data", 1.5),
+    ("deploy", 0.2),
+]
+SWAPPED = [("image", 0.4), ("deploy", 0.3), ("deploy", 1.0)]
+
+
+def settled(checkout: Checkout, wanted: dict[str, list[str]] | None = None) -> dict[str, list[str]]:
+    """The inventory, once instances that are being drained are gone."""
+    deadline = time.monotonic() + 30
+    now = checkout.inventory()
+    while now != wanted and time.monotonic() < deadline:
+        time.sleep(0.2)
+        before, now = now, checkout.inventory()
+        if wanted is None and before == now:
+            break
+    return now

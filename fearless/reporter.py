@@ -1,0 +1,42 @@
+"""How doit's run is told: what a step found or made, and failures as the one line they are."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from doit.exceptions import TaskFailed
+from doit.reporter import ConsoleReporter
+
+from fearless.procedure import Done
+
+
+class Reporter(ConsoleReporter):  # type: ignore[misc]
+    """`found` has what each task found, `say` prints a line of the run."""
+
+    found: Mapping[str, Done]
+    say: Callable[[str], None]
+
+    def execute_task(self, task: Any) -> None:
+        """The step itself says what it made."""
+
+    def skip_uptodate(self, task: Any) -> None:
+        """Say what is there already."""
+        found = self.found.get(task.name)
+        if found is not None:
+            type(self).say(f"  {task.name:<16} {found.detail}  (there already)")
+
+    def skip_ignore(self, task: Any) -> None:
+        """`doit ignore` skips a task and everything after it: never silently."""
+        sys.stderr.write(f"  {task.name:<16} skipped: `doit ignore` was used on it\n")
+
+    def _write_failure(self, result: Any, write_exception: bool = True) -> None:
+        failure = result["exception"]
+        text = failure.message if isinstance(failure, TaskFailed) else failure.get_msg()
+        sys.stderr.write(text.rstrip() + "\n")
+
+    def complete_run(self) -> None:
+        """Errors found while asking what is there already."""
+        for message in self.runtime_errors:
+            sys.stderr.write(message.rstrip() + "\n")
