@@ -1,4 +1,4 @@
-"""The operator lock: one change at a time per app, with a lease and the holder's name."""
+"""The operator lock: one change at a time per release or dev stack, with the holder's name."""
 
 from __future__ import annotations
 
@@ -40,17 +40,32 @@ class Holder:
 
 
 class Lock:
-    """Held from the first change a command makes until its process ends."""
+    """Held from the first change a command makes until its process ends.
 
-    def __init__(self, ledger: Ledger, doing: str, clock: Callable[[], float] = time.time) -> None:
+    Releases of an app share the lock `release`; each dev stack has one of its own name, so that
+    developers and releases never wait for each other.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        doing: str,
+        clock: Callable[[], float] = time.time,
+        name: str = "release",
+    ) -> None:
         self.ledger = ledger
         self.doing = doing
         self.clock = clock
+        self.name = name
         self._owner = Owner.me()
         self._guard = threading.Lock()
         self._mine: Holder | None = None
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
+
+    @property
+    def _key(self) -> dict[str, dict[str, str]]:
+        return {"pk": {"S": "LOCK"}, "sk": {"S": self.name}}
 
     @property
     def held(self) -> bool:
@@ -106,7 +121,7 @@ class Lock:
             self._thread.join(timeout=LEASE / 4)
         with self._guard, contextlib.suppress(Exception):  # its lease runs out by itself
             self.ledger.client.delete_item(
-                TableName=self.ledger.table, Key=_KEY, **_condition(self._mine)
+                TableName=self.ledger.table, Key=self._key, **_condition(self._mine)
             )
         self._mine = None
 
@@ -129,12 +144,12 @@ class Lock:
             return True
 
     def _read(self) -> Holder | None:
-        row = self.ledger.get("LOCK", "LOCK")
+        row = self.ledger.get("LOCK", self.name)
         return Holder(**row) if row else None
 
     def _swap(self, new: Holder, old: Holder | None) -> bool:
         condition = _condition(old) if old else {"ConditionExpression": "attribute_not_exists(pk)"}
-        row = self.ledger.row("LOCK", "LOCK", asdict(new))
+        row = self.ledger.row("LOCK", self.name, asdict(new))
         try:
             self.ledger.client.put_item(
                 TableName=self.ledger.table, Item={**row, "version": _version(new)}, **condition
@@ -145,9 +160,6 @@ class Lock:
 
     def _over(self, holder: Holder) -> bool:
         return holder.expires < self.clock() or self._owner.dead(asdict(holder))
-
-
-_KEY = {"pk": {"S": "LOCK"}, "sk": {"S": "LOCK"}}
 
 
 def _version(holder: Holder) -> dict[str, str]:

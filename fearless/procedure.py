@@ -65,7 +65,8 @@ class Procedure:
         self.release = release
         self.report = report
         self.monotonic = monotonic
-        self.lock = Lock(project.ledger, doing)
+        name = "release" if release.kind == "release" else release.stack_name
+        self.lock = Lock(project.ledger, doing, name=name)
 
     @property
     def ledger(self) -> Ledger:
@@ -206,11 +207,12 @@ class Procedure:
     def change(self) -> None:
         """Called right before anything is changed: takes the operator lock, or refuses.
 
-        The first time, an old cutover that left production's writes paused is undone.
+        The first time, a release undoes an old cutover that left production's writes paused.
+        Only the holder of the releases' lock may: a pause may be a cutover that is under way.
         """
         first = not self.lock.held
         self.lock.hold()
-        if first:
+        if first and self.release.kind == "release":
             self.mend()
 
     def mend(self) -> None:

@@ -97,6 +97,16 @@ def test_a_second_operator_is_refused_with_the_holders_name(ledger: Ledger, cloc
     second.release()
 
 
+def test_dev_stacks_and_releases_do_not_wait_for_each_other(ledger: Ledger, clock: Clock) -> None:
+    locks = [Lock(ledger, "doit", clock, name=name) for name in ("release", "x-d-1", "x-d-2")]
+    for lock in locks:
+        lock.hold()
+    with pytest.raises(Refused):
+        Lock(ledger, "doit", clock, name="x-d-1").hold()
+    for lock in locks:
+        lock.release()
+
+
 def test_a_lease_that_ran_out_is_taken_over(ledger: Ledger, clock: Clock) -> None:
     first, second = Lock(ledger, "one", clock), Lock(ledger, "two", clock)
     first.hold()
