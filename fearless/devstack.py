@@ -56,7 +56,8 @@ class DevData(Copy):
         stack = procedure.need_stack()
         done = NOTHING
         copied = record(procedure).get("data") == stack.id
-        if not copied and procedure.data_run() is not None:
+        if not copied and (run := procedure.data_run()) is not None:
+            remember(procedure, source=run.source.id, data="")  # retire leaves it alone now
             done = super().make()
             run = procedure.data_run()
             assert run is not None

@@ -135,6 +135,11 @@ class Retire:
             raise Refused(
                 f"{stack.name} is not deleted: {project.domain} does not point at {live.stack}"
             )
+        for row in procedure.ledger.all("DEV"):
+            if row.get("source") == stack.id and not row.get("data"):
+                raise Refused(
+                    f"{stack.name} is not deleted: {row['stack']} is being filled from it"
+                )
         if project.store.writable(stack):
             raise Refused(f"{stack.name} is not deleted: its applications may still write")
 

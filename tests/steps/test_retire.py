@@ -106,3 +106,14 @@ def test_while_the_live_stack_is_not_ready(world: World, old: tuple[Stack, dict[
     assert live is not None
     world.provisioner.stacks[live.name] = replace(live, status="UPDATE_IN_PROGRESS")
     refuse(world, *old, "is not ready")
+
+
+def test_a_stack_a_dev_stack_is_being_filled_from(
+    world: World, old: tuple[Stack, dict[str, Any]]
+) -> None:
+    ledger = world.procedure("b").ledger
+    row = {"branch": "x", "stack": "shop-d-x", "source": old[0].id}
+    ledger.put("DEV", "x", row)
+    refuse(world, *old, "shop-d-x is being filled from it")
+    ledger.put("DEV", "x", {**row, "data": "arn:dev"})
+    Retire(world.procedure("b")).delete(*old)
