@@ -93,7 +93,7 @@ def test_branches_that_look_alike_have_stacks_of_their_own(small: Checkout) -> N
 def test_without_a_branch_or_with_an_unknown_one(small: Checkout) -> None:
     missing = small.doit("devstack")
     assert missing.code != 0
-    assert "devstack and drop need a branch: `doit devstack branch=NAME`" in missing.err
+    assert "devstack needs a branch: `doit devstack branch=NAME`" in missing.err
     unknown = small.doit("devstack", "branch=nowhere")
     assert unknown.code != 0
     assert "'nowhere' names no commit" in unknown.err
