@@ -83,7 +83,9 @@ class _FirstCutover(Cutover):
         from fearless.builtin.gates import targets_healthy
 
         project = self.procedure.project
-        gate = targets_healthy(project.cloud, timeout=project.config.gates.timeout)
+        gate = targets_healthy(
+            project.cloud, timeout=project.config.gates.timeout, report=self.procedure.report
+        )
         ask(gate, candidate(self.procedure))
 
 
