@@ -242,6 +242,7 @@ class CloudFormation:
     def _remove(self, there: Mapping[str, Any], report: Report) -> None:
         stack_id, name = str(there["StackId"]), there["StackName"]
         before: AbstractSet[str] = frozenset()
+        groups = self._resources(stack_id, "AWS::AutoScaling::AutoScalingGroup")
         if there["StackStatus"] != "DELETE_IN_PROGRESS":
             before = {event["EventId"] for event in self._watch.events(stack_id)}
             if there.get("EnableTerminationProtection"):
@@ -254,17 +255,35 @@ class CloudFormation:
         if status != "DELETE_COMPLETE":
             reason = root_cause(events) or "CloudFormation gives no reason"
             raise FearlessError(f"stack {name} is {status}: {reason}")
+        if groups:
+            self._await_instances(groups, f"instances of {name} still run")
+
+    def _await_instances(self, groups: Sequence[str], otherwise: str) -> None:
+        """Return when no instance of those groups is left: the last ones are being drained."""
+        filters = [
+            {"Name": "tag:aws:autoscaling:groupName", "Values": list(groups)},
+            {"Name": "instance-state-name", "Values": ["pending", "running", "shutting-down"]},
+        ]
+        for _ in self._watch.looks(otherwise):
+            if not self._cloud.client("ec2").describe_instances(Filters=filters)["Reservations"]:
+                return
+
+    def _resources(self, stack_id: str, kind: str) -> Sequence[str]:
+        """The physical ids of a stack's resources of one type."""
+        pages = self._api.get_paginator("list_stack_resources").paginate(StackName=stack_id)
+        return [
+            str(resource["PhysicalResourceId"])
+            for page in pages
+            for resource in page["StackResourceSummaries"]
+            if resource["ResourceType"] == kind and resource.get("PhysicalResourceId")
+        ]
 
     def _unprotect_tables(self, stack_id: str, report: Report) -> None:
         """Turn deletion protection off for the tables in that stack, and for no others."""
         from botocore.exceptions import ClientError
 
         tables = self._cloud.client("dynamodb")
-        pages = self._api.get_paginator("list_stack_resources").paginate(StackName=stack_id)
-        for resource in (item for page in pages for item in page["StackResourceSummaries"]):
-            table = resource.get("PhysicalResourceId")
-            if resource["ResourceType"] != "AWS::DynamoDB::Table" or not table:
-                continue
+        for table in self._resources(stack_id, "AWS::DynamoDB::Table"):
             try:
                 if not tables.describe_table(TableName=table)["Table"].get(
                     "DeletionProtectionEnabled"
