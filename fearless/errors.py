@@ -67,4 +67,13 @@ def explain(error: Exception) -> FearlessError | None:
     return FearlessError(text)
 
 
-_WHO = frozenset({"UnrecognizedClientException", "InvalidClientTokenId", "ExpiredToken"})
+_WHO = frozenset(
+    (
+        "UnrecognizedClientException",
+        "InvalidClientTokenId",
+        "InvalidSignatureException",
+        "MissingAuthenticationTokenException",
+        "ExpiredToken",
+        "ExpiredTokenException",
+    )
+)
