@@ -16,6 +16,31 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
     os.environ.pop(name, None)
 
 
+SLOW = (
+    "tests/data/test_changes.py",
+    "tests/data/test_emulator.py",
+    "tests/data/test_simulation.py",
+    "tests/local/test_builder.py",
+    "tests/local/test_emulator.py",
+    "tests/local/test_engine.py",
+    "tests/local/test_traffic.py",
+    "tests/shop/test_api.py",
+    "tests/shop/test_process.py",
+    "tests/steps/",
+    "tests/testing/",
+    "tests/builtin/test_dynamodb.py",
+    "tests/builtin/test_cloudformation.py",
+)
+"""What runs real processes and engines for more than a moment."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark them slow, so that `-m "not slow"` stays quick."""
+    for item in items:
+        if item.nodeid.startswith(SLOW):
+            item.add_marker(pytest.mark.slow)
+
+
 @pytest.fixture
 def report(fearless_report: SilentReport) -> SilentReport:
     return fearless_report
