@@ -202,6 +202,14 @@ class Procedure:
                     "Declare it under [tables], or give the reason under [dropped]"
                 )
 
+    def settled(self) -> Done | None:
+        """What every step before the cutover finds once it has nothing left to do."""
+        if self.is_live:
+            return Done("live")
+        if self.sealed():
+            return Done("proven before the cutover that was interrupted")
+        return None
+
     # ------------------------------------------------------------------ performing
 
     def change(self) -> None:

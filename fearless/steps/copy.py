@@ -21,10 +21,8 @@ class Copy:
 
     def find(self) -> Done | None:
         """What was copied, once the whole copy is behind its barrier."""
-        if self.procedure.is_live:
-            return Done("live", {})
-        if self.procedure.sealed():
-            return Done("proven equal, and production is closed", {})
+        if (settled := self.procedure.settled()) is not None:
+            return settled
         if self.procedure.live() is not None and self.procedure.stack() is None:
             return None
         run = self.procedure.data_run()

@@ -19,10 +19,8 @@ class Sync:
 
     def find(self) -> Done | None:
         """Only a live release, or one with no production before it, needs no catching up."""
-        if self.procedure.is_live:
-            return Done("live", {})
-        if self.procedure.sealed():
-            return Done("proven equal, and production is closed", {})
+        if (settled := self.procedure.settled()) is not None:
+            return settled
         if self.procedure.live() is None:
             return Done("no production data yet", {})
         return None
