@@ -115,6 +115,16 @@ class Aws:
                 )
             return self._clients[service]
 
+    def credentials(self) -> Any:
+        """The session's, renewed for the clients and for whoever else uses them alike."""
+        with explained("looking for AWS credentials"):
+            found = self._sessions().get_credentials()
+        if found is None:
+            raise NotAuthorised(
+                "no AWS credentials: set AWS_PROFILE or AWS_ACCESS_KEY_ID, or run `aws sso login`"
+            )
+        return found
+
     def parameters(self, stack_name: str) -> dict[str, str]:
         """Nothing: the template's defaults are meant for AWS."""
         return {}

@@ -9,7 +9,7 @@ from fearless.errors import FearlessError
 from fearless.interfaces import Report
 from fearless.local import launcher
 from fearless.local.directory import Directory, Running, read_json, write_json
-from fearless.local.endpoint import REGION, Endpoint
+from fearless.local.endpoint import REGION, Endpoint, root_credentials
 
 
 class NotRunning(FearlessError):
@@ -73,6 +73,10 @@ class LocalCloud:
             self._connect(self._running())
         assert self._endpoint is not None
         return self._endpoint.client(service)
+
+    def credentials(self) -> Any:
+        """The emulator's root credentials."""
+        return root_credentials()
 
     def parameters(self, stack_name: str) -> dict[str, str]:
         """`ListenerPort`: a loopback port of the stack's own, the same every time."""

@@ -18,6 +18,13 @@ KEY = "test"
 DAEMON = "fearless-daemon"
 
 
+def root_credentials() -> Any:
+    """The emulator's, which may do anything; as botocore has them."""
+    from botocore.credentials import Credentials
+
+    return Credentials(KEY, KEY)
+
+
 class Endpoint:
     """An emulator at `url`. `agent` is added to the user agent of every call."""
 

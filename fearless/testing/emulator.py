@@ -11,9 +11,12 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from fearless.errors import FearlessError
+
+if TYPE_CHECKING:
+    from fearless.data.wire import Service, Wire
 
 
 class Emulator:
@@ -35,6 +38,15 @@ class Emulator:
         make: Any = boto3.client
         return make(service, endpoint_url=self.url, region_name="us-east-1", config=config, **keys)
 
+    def wire(self, service: Service = "dynamodb", **options: Any) -> Wire:
+        """A client of the data plane's own, with root credentials unless others are given."""
+        from botocore.credentials import Credentials
+
+        from fearless.data.wire import Wire
+
+        credentials = options.pop("credentials", None) or Credentials("test", "test")
+        return Wire(service, self.url, "us-east-1", credentials, **options)
+
 
 def free_port() -> int:
     """A loopback port nothing listens on at the moment."""
@@ -44,8 +56,12 @@ def free_port() -> int:
 
 
 @contextlib.contextmanager
-def running(directory: Path) -> Iterator[Emulator]:
-    """Start one with its state in `directory`; stopped by its pid at the end."""
+def running(directory: Path, signature_seconds: float | None = None) -> Iterator[Emulator]:
+    """Start one with its state in `directory`; stopped by its pid at the end.
+
+    Requests to DynamoDB are refused `signature_seconds` after they were signed, 15 minutes
+    unless given.
+    """
     port = free_port()
     env = dict(
         os.environ,
@@ -59,6 +75,8 @@ def running(directory: Path) -> Iterator[Emulator]:
         DOCKER_HOST="unix:///nonexistent",
         TMPDIR=str(directory),
     )
+    if signature_seconds is not None:
+        env["FEARLESS_SIGNATURE_SECONDS"] = str(signature_seconds)
     log = directory / "emulator.log"
     with log.open("w") as output:
         process = subprocess.Popen(

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from botocore.credentials import Credentials
+
 from fearless.interfaces import Release, Stack
 from fearless.testing.emulator import Emulator
 
@@ -28,6 +30,9 @@ class EmulatorCloud:
             client.meta.events.register("before-call", self._called)
             self._clients[service] = client
         return self._clients[service]
+
+    def credentials(self) -> Any:
+        return Credentials("test", "test")
 
     def _called(self, model: Any, **_: Any) -> None:
         self.calls.append(model.name)

@@ -9,14 +9,16 @@ def install() -> None:
         admin,
         balancing,
         documents,
+        expressions,
         network,
         permissions,
         scaling,
+        signatures,
         tables,
     )
 
     health, failures = balancing.MeasuredHealth(), scaling.Failures()
-    for module in (documents, network, tables, permissions):
+    for module in (documents, network, tables, expressions, permissions, signatures):
         module.install()
     scaling.install(failures)
     balancing.install(health)

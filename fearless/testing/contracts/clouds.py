@@ -10,6 +10,19 @@ from fearless.interfaces import Cloud, Report
 from fearless.testing.contracts.given import Contract
 
 
+def _arn_of(url: str, region: str, frozen: Any) -> str:
+    """Who those credentials are, asked without any of the cloud's clients."""
+    import boto3
+
+    make: Any = boto3.session.Session(
+        aws_access_key_id=frozen.access_key,
+        aws_secret_access_key=frozen.secret_key,
+        aws_session_token=frozen.token,
+    ).client
+    client = make("sts", endpoint_url=url, region_name=region)
+    return str(client.get_caller_identity()["Arn"])
+
+
 class CloudContract(Contract):
     """`provider` is the cloud, to be ensured; `service` one that it has a client for."""
 
@@ -41,6 +54,17 @@ class CloudContract(Contract):
         self.need_the_real_thing()
         assert provider.client("sts").get_caller_identity()["Account"]
         assert client.meta.region_name == provider.region
+
+    def test_its_credentials_sign_what_its_clients_may_do(
+        self, provider: Cloud, report: Report
+    ) -> None:
+        provider.ensure(report)
+        frozen = provider.credentials().get_frozen_credentials()
+        assert frozen.access_key and frozen.secret_key
+        assert provider.credentials().get_frozen_credentials().access_key == frozen.access_key
+        self.need_the_real_thing()
+        wanted = provider.client("sts").get_caller_identity()["Arn"]
+        assert _arn_of(provider.client("sts").meta.endpoint_url, provider.region, frozen) == wanted
 
     def test_parameters_are_of_the_stack_and_stay(self, provider: Cloud, report: Report) -> None:
         provider.ensure(report)
