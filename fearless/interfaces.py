@@ -12,7 +12,7 @@ import functools
 import hashlib
 import inspect
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
@@ -20,6 +20,8 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     from fearless.data.items import Item
+    from fearless.data.job import Job
+    from fearless.data.unit import Crew
 
 Kind = Literal["release", "dev"]
 
@@ -163,21 +165,48 @@ class Transform:
 
     `up(item)` returns the item changed, None to drop it, or several items. It must be pure:
     no clock, no random, no network. `kind` is the contract checked on every item:
-    `keep-key` (0 or 1 item, same key values) or `owned` (0 to N items; `owner(key)`
-    gets the key attributes of an output, and returns those of the source item it came from).
+
+    `keep-key`: 0 or 1 item with the key values of the source item (names may change).
+    `owned`: 0 to N items; `owner(key)` gets the key attributes of an output, and returns
+    those of the source item it came from.
+    `transferable`: 0 to N items whose keys may pass from one source item to another.
+    Fearless adds `owner_attribute` to every output: a map of the source item's key.
+    `collection`: many to one, without `up`: `group(item)` names the group of an item
+    ("" drops it), `merge(items)` turns all items of a group into 0 to N items. Members of
+    a group share their hash key, and so do the items made of them.
+
+    `down` leads back, for a rollback after the new release wrote data. keep-key:
+    `down(item, old)`; owned: `down(items, old)` with all items of one source item, in the
+    order of their keys. `old` is the item as the old release has it, or None; the answer is
+    the item to have there, or None for none. An owned transform with `down` keeps the hash
+    key, and `prefix(key)` may say what the range keys of all outputs of a source key begin
+    with, so that fewer items are read. `irreversible` says why there is no way back.
     """
 
     name: str
     tables: tuple[str, ...]
-    up: Up
-    kind: Literal["keep-key", "owned"] = "keep-key"
+    up: Up | None = None
+    kind: Literal["keep-key", "owned", "transferable", "collection"] = "keep-key"
     owner: Callable[[Item], Item] | None = None
-    down: Callable[[Item, Item | None], Any] | None = None
+    down: Callable[[Any, Item | None], Item | None] | None = None
+    irreversible: str = ""
+    prefix: Callable[[Item], str] | None = None
+    owner_attribute: str = ""
+    group: Callable[[Item], str] | None = None
+    merge: Callable[[list[Item]], Item | Iterable[Item] | None] | None = None
+
+    @property
+    def function(self) -> Callable[..., Any]:
+        """What makes the new items: `up`, or `merge` of a collection. Raises ValueError."""
+        function = self.up or self.merge
+        if function is None:
+            raise ValueError(f"transform {self.name!r} has no function")
+        return function
 
     @property
     def digest(self) -> str:
         """A hash of the name and the whole file that defines `up`: pinned while data moves."""
-        function = _function(self.up)
+        function = plain_function(self.function)
         code = getattr(function, "__code__", None)
         if code is None:
             module = getattr(function, "__module__", "")
@@ -191,13 +220,13 @@ class Transform:
     def source_digest(self) -> str:
         """A hash of the source of `up` alone; `digest` where Python cannot tell it."""
         try:
-            source = inspect.getsource(_function(self.up))
+            source = inspect.getsource(plain_function(self.function))
         except (OSError, TypeError):
             return self.digest
         return hashlib.sha256(source.encode()).hexdigest()[:16]
 
 
-def _function(up: Any) -> Any:
+def plain_function(up: Any) -> Any:
     """The function that somebody wrote: inside of `functools.partial`, decorators and objects."""
     while isinstance(up, functools.partial):
         up = up.func
@@ -214,6 +243,10 @@ class DataRun:
 
     `id` names the run (one per target stack id). `tables` are those both stacks have.
     `transforms` are the ones the source's data has not been through yet, in order.
+
+    `back` is the way back of the same run, with the same id, tables and transforms: `source` is
+    the stack that it filled and that is live now, `target` the one it was filled from. It
+    carries what was written since the `turn`, through the transforms' `down`.
     """
 
     id: str
@@ -221,6 +254,7 @@ class DataRun:
     target: Stack
     tables: tuple[TableSpec, ...]
     transforms: tuple[Transform, ...]
+    back: bool = False
 
 
 @dataclass(frozen=True)
@@ -229,7 +263,11 @@ class DataState:
 
     `phase` is `none`, `copying`, `replay` (copied; changes are being applied) or `broken`
     (the stream has a gap: `reason` says what and what to do). `lag` is in seconds, None when
-    nothing has been read yet.
+    nothing has been read yet. `quarantined` leaves out what was waived. `suspects` wait for a
+    dead worker's last requests, until `suspects_due` at most (Unix time), and `follow` makes
+    them sure then; `one_way` says why there is no way back, empty when there is one.
+
+    Of the way back, the phase is `none` before the `turn`, and `replay` after it.
     """
 
     phase: Literal["none", "copying", "replay", "broken"] = "none"
@@ -241,6 +279,25 @@ class DataState:
     applied: int = 0
     lag: float | None = None
     reason: str = ""
+    suspects: int = 0
+    one_way: str = ""
+    suspects_due: float = 0.0
+
+
+@dataclass(frozen=True)
+class Sample:
+    """A dry run of one table's transforms over some of its items; nothing was written.
+
+    `failed` items could not be migrated, and of `not_back` the way back does not give the item
+    there was. `lines` is the report for people, before and after; `facts` is it for programs.
+    """
+
+    table: str
+    read: int
+    failed: int = 0
+    not_back: int = 0
+    lines: tuple[str, ...] = ()
+    facts: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -318,6 +375,10 @@ class Cloud(Protocol):
 
     def client(self, service: str) -> Any:
         """A boto3 client, cached."""
+
+    def credentials(self) -> Any:
+        """What those clients sign with: an object with botocore's `get_frozen_credentials()`,
+        which renews them when they are about to expire. Raises NotAuthorised without any."""
 
     def parameters(self, stack_name: str) -> dict[str, str]:
         """Template parameters that only this cloud sets for a stack of that name."""
@@ -413,8 +474,34 @@ class DataStore(Protocol):
         a look, which is what keeps the pause of writes short.
         """
 
+    def repair(self, run: DataRun, report: Report) -> Verdict:
+        """Make every item that differs, and every quarantined one, T(source) again; verify."""
+
     def quarantine(self, run: DataRun) -> Sequence[Mapping[str, Any]]:
-        """The items that could not be migrated: `key`, `transform`, `error`, `message`, `where`."""
+        """The items that could not be migrated and are not waived.
+
+        Each has `table`, `key` (typed), `transform`, `error`, `message`, `where`.
+        """
+
+    def retry(self, run: DataRun, report: Report) -> DataState:
+        """Migrate what is in quarantine once more."""
+
+    def waive(self, run: DataRun, table: str, key: Mapping[str, Any], reason: str) -> None:
+        """Accept that one quarantined item is not migrated. Refuses one that is not in there."""
+
+    def sample(self, run: DataRun, count: int, report: Report) -> Sequence[Sample]:
+        """Try the transforms on `count` items a table, writing nothing; for tables that have any.
+
+        Before there is a stack to fill, `run.target` is `run.source`.
+        """
+
+    def turn(self, run: DataRun, report: Report) -> None:
+        """With source and target fenced and equal: fix where the way back starts.
+
+        Called again, it is fixed anew: a cutover that was undone is begun again, and until then
+        the run goes on as before. Only what is written after it is carried back. Refuses when
+        one of them may be written.
+        """
 
     def drain(self, run: DataRun, report: Report) -> DataState:
         """With the source fenced: apply every change up to the fence, proven by sentinels."""
@@ -436,6 +523,35 @@ class DataStore(Protocol):
 
     def forget(self, stack: Stack) -> None:
         """Remove what open, fence and runs left outside the template, before it is deleted."""
+
+
+@runtime_checkable
+class CopyEngine(Protocol):
+    """Performs the units of work of a data run: each at least once, anywhere, in any order."""
+
+    def crew(self, job: Job, report: Report) -> Crew:
+        """Workers for the job, while in a `with` block; nothing is hired before it is entered.
+
+        `crew.offer(units)` gets each unit performed at least once, soon, and raises what a worker
+        failed with, if that is known. A unit is about 100 bytes, takes a minute at most, and may
+        be lost, late or done twice: the run's rows are the truth, and what they still lack is
+        offered again. On leaving the block workers finish what they have begun; nothing runs
+        afterwards.
+        """
+
+
+@runtime_checkable
+class Journal(Protocol):
+    """A data store that can also tell what was written, for people to put right by hand."""
+
+    def writes(self, run: DataRun, report: Report) -> Iterator[Mapping[str, Any]]:
+        """Every write to the source of a run `back` since its `turn`, in order for each item.
+
+        Each has `table`, `at` (Unix time), and `old` and `new` (typed items, None when there
+        was or is none). With the source fenced, none is left out, but for those that nobody
+        knows any more: one entry for each table with such has `table` and `missing`, which
+        says what.
+        """
 
 
 @runtime_checkable

@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, MutableMapping
 from decimal import Decimal
-from typing import Any
+from typing import Any, TypeAlias
 
-from fearless.data.canonical import item_bytes
+from fearless.data.canonical import binary, item_bytes
 
 Typed = dict[str, Any]
 
 
 def decode(value: Mapping[str, Any]) -> Any:
-    """The plain Python value of a typed one: `{"N": "1.50"}` -> `Decimal("1.50")`."""
+    """The plain Python value of a typed one: `{"N": "1.50"}` -> `Decimal("1.50")`.
+
+    Binary is read as bytes (boto3) and as base64 text (the wire); both give bytes.
+    """
     ((kind, raw),) = value.items()
     match kind:
         case "S" | "BOOL":
@@ -20,7 +23,7 @@ def decode(value: Mapping[str, Any]) -> Any:
         case "N":
             return Decimal(raw)
         case "B":
-            return bytes(raw)
+            return binary(raw)
         case "NULL":
             return None
         case "L":
@@ -32,12 +35,16 @@ def decode(value: Mapping[str, Any]) -> Any:
         case "NS":
             return {Decimal(member) for member in raw}
         case "BS":
-            return {bytes(member) for member in raw}
+            return {binary(member) for member in raw}
         case _:
             raise TypeError(f"{kind!r} is not a DynamoDB type")
 
 
-def encode(value: Any, where: str = "the value") -> dict[str, Any]:
+Place: TypeAlias = "str | tuple[Place, str | int]"
+"""Where a value is: a name, or a place and what follows it. Put into words only if need be."""
+
+
+def encode(value: Any, where: Place = "the value") -> dict[str, Any]:
     """The typed form of a plain value. Raises TypeError or ValueError naming `where`.
 
     Floats are refused: they are not exact. An empty set is refused: it has no type.
@@ -54,40 +61,49 @@ def encode(value: Any, where: str = "the value") -> dict[str, Any]:
         case bytes() | bytearray() | memoryview():
             return {"B": bytes(value)}
         case list():
-            return {"L": [encode(member, f"{where}[{i}]") for i, member in enumerate(value)]}
+            return {"L": [encode(member, (where, i)) for i, member in enumerate(value)]}
         case set() | frozenset():
             return _encode_set(value, where)
         case Mapping():
             for name in value:
                 if not isinstance(name, str):
                     kind = type(name).__name__
-                    raise TypeError(f"{where}: the names in a map are strings, not {kind}")
-            return {"M": {name: encode(v, f"{where}.{name}") for name, v in value.items()}}
+                    raise TypeError(f"{_words(where)}: the names in a map are strings, not {kind}")
+            return {"M": {name: encode(v, (where, name)) for name, v in value.items()}}
         case float():
-            raise TypeError(f"{where} is a float, which is not exact: use int or Decimal")
+            raise TypeError(f"{_words(where)} is a float, which is not exact: use int or Decimal")
         case _:
             raise TypeError(
-                f"{where} is a {type(value).__name__}: an item holds str, int, Decimal, bytes, "
-                "bool, None, list, dict or set"
+                f"{_words(where)} is a {type(value).__name__}: an item holds str, int, Decimal, "
+                "bytes, bool, None, list, dict or set"
             )
 
 
-def _number(value: int | Decimal, where: str) -> str:
+def _number(value: int | Decimal, where: Place) -> str:
     if isinstance(value, Decimal) and not value.is_finite():
-        raise ValueError(f"{where} is not a finite number")
+        raise ValueError(f"{_words(where)} is not a finite number")
     return str(value)
 
 
-def _encode_set(value: set[Any] | frozenset[Any], where: str) -> dict[str, Any]:
+def _encode_set(value: set[Any] | frozenset[Any], where: Place) -> dict[str, Any]:
     if not value:
-        raise ValueError(f"{where} is an empty set, which DynamoDB cannot store: remove it")
+        raise ValueError(f"{_words(where)} is an empty set, which DynamoDB cannot store: remove it")
     if all(isinstance(member, str) for member in value):
         return {"SS": sorted(value)}
     if all(isinstance(member, bytes) for member in value):
         return {"BS": sorted(value)}
     if all(isinstance(m, (int, Decimal)) and not isinstance(m, bool) for m in value):
         return {"NS": [_number(member, where) for member in sorted(value)]}
-    raise TypeError(f"{where} is a set that is not all str, all numbers (no float), or all bytes")
+    raise TypeError(
+        f"{_words(where)} is a set that is not all str, all numbers (no float), or all bytes"
+    )
+
+
+def _words(where: Place) -> str:
+    if isinstance(where, str):
+        return where
+    outer, inner = where
+    return _words(outer) + (f".{inner}" if isinstance(inner, str) else f"[{inner}]")
 
 
 class Item(MutableMapping[str, Any]):

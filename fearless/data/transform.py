@@ -1,103 +1,128 @@
-"""Run a table's transforms over one item, and hold each of them to its contract."""
+"""Run a table's transforms over its items, and hold each of them to its contract."""
 
 from __future__ import annotations
 
 import hashlib
-import re
-import traceback
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
-from decimal import Decimal
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
-from fearless.data.canonical import item_bytes
-from fearless.data.items import Item, decode
+from fearless.data.back import WayBack
+from fearless.data.canonical import item_bytes, value_bytes
+from fearless.data.collection import Collection
+from fearless.data.contract import Contract, check_chain
+from fearless.data.fast import FastPath
+from fearless.data.items import Item
+from fearless.data.keys import Keys
+from fearless.data.outcome import NOTHING, Failed, Failure, Outcome, Page
+from fearless.data.redact import redact
+from fearless.data.stages import Stages
 from fearless.data.tables import TableInfo, Typed
 from fearless.data.validate import Invalid, check
 from fearless.errors import FearlessError
 from fearless.interfaces import Transform
+
+__all__ = [
+    "NOTHING",
+    "Contract",
+    "Failed",
+    "Failure",
+    "Impure",
+    "Outcome",
+    "Page",
+    "Pipeline",
+    "digest_of",
+    "redact",
+]
 
 
 class Impure(FearlessError):
     """A transform gave two answers for one item."""
 
 
-class Contract(ValueError):
-    """An output breaks what the transform's kind promises."""
-
-
-@dataclass(frozen=True)
-class Failure:
-    """Why an item could not be migrated. Holds no values of the item."""
-
-    transform: str
-    error: str
-    message: str
-    where: str = ""
-
-    def __str__(self) -> str:
-        place = f" ({self.where})" if self.where else ""
-        return f"{self.transform}: {self.error}: {self.message}{place}"
-
-
-@dataclass(frozen=True)
-class Outcome:
-    """T(item): typed outputs by key identity, or the failure."""
-
-    outputs: Mapping[bytes, Typed]
-    failure: Failure | None = None
-
-
-NOTHING = Outcome({})
-
-
 def digest_of(table: str, transforms: Sequence[Transform]) -> str:
     """A hash of the code of every transform of a table, which is pinned for the run."""
-    names = [f"{t.name}:{t.kind}:{t.digest}" for t in transforms if table in t.tables]
+    names = [
+        f"{t.name}:{t.kind}:{t.owner_attribute}:{t.digest}" for t in transforms if table in t.tables
+    ]
     return hashlib.sha256("\n".join(names).encode()).hexdigest()[:16]
 
 
 class Pipeline:
-    """The transforms of one table, in order: `T` in the design."""
+    """The transforms of one table, in order: `T` in the design.
 
-    def __init__(self, table: str, info: TableInfo, transforms: Sequence[Transform]) -> None:
+    `info` is the target table; `source` the source table, which is taken to look like the
+    target when it is not given. `kind` is the strongest kind among the transforms, and
+    `plain` is true when none touches the table. Raises FearlessError for transforms that
+    contradict themselves or one another.
+    """
+
+    def __init__(
+        self,
+        table: str,
+        info: TableInfo,
+        transforms: Sequence[Transform],
+        source: TableInfo | None = None,
+    ) -> None:
         self._table = table
+        self.source = source or info
         self._info = info
         self.transforms = tuple(t for t in transforms if table in t.tables)
-        for transform in self.transforms:
-            if transform.kind == "owned" and transform.owner is None:
-                raise FearlessError(
-                    f"transform {transform.name!r} is of kind 'owned' but has no owner function"
-                )
+        self.kind = check_chain(table, info, self.transforms)
+        self.plain = not self.transforms
+        self._keys = Keys(self.source, info)
+        self._fast = FastPath(self.source, info, self.transforms)
+        self._numbers = range(len(self.transforms))
+        self.stages = Stages(self.transforms, self._keys)
+        self.way_back = WayBack(self.source, self._keys, self.transforms, self.stages)
 
     def __call__(self, source: Typed | None) -> Outcome:
         """Migrate one typed source item; None (no item) gives no outputs. Never raises for it."""
         if source is None:
             return NOTHING
-        items = [Item(dict(source))]
-        for transform in self.transforms:
-            try:
-                items = [out for item in items for out in self._step(transform, item)]
-            except Exception as error:  # noqa: BLE001 - whatever a plugin raises is quarantined
-                return Outcome({}, _explain(error, transform, source))
-        outputs: dict[bytes, Typed] = {}
-        for item in items:
-            try:
-                check(item.typed, self._info)
-            except Invalid as error:
-                return Outcome({}, Failure(self._last, f"invalid:{error}", "DynamoDB refuses it"))
-            identity = self._info.key_id(item.typed)
-            if identity in outputs:
-                return Outcome({}, Failure(self._last, "Contract", "two outputs with one key"))
-            outputs[identity] = item.typed
-        return Outcome(outputs)
+        if self.kind != "keep-key":
+            return self._carefully(source)
+        try:
+            typed = self._fast.one(source)
+        except Exception:  # noqa: BLE001 - the careful way says what it is
+            return self._carefully(source)
+        return NOTHING if typed is None else Outcome({self._info.key_id(typed): typed})
 
-    def check_pure(self, source: Typed, first: Outcome) -> None:
-        """Run T again and raise Impure if the answer is another one."""
-        second = self(source)
-        same = first.failure == second.failure and first.outputs.keys() == second.outputs.keys()
-        if same and all(
+    def page(self, items: list[Typed]) -> Page:
+        """Migrate source items by keep-key transforms: as calling for each of them, but faster.
+
+        The answer's `puts` may be `items` itself, and share values with it.
+        """
+        if self.kind != "keep-key":
+            raise ValueError(f"table {self._table}: pages are for keep-key transforms only")
+        return self._fast.page(items, self._carefully)
+
+    def group(self, source: Typed) -> str:
+        """The group of a source item, "" when it is dropped. Raises Failed.
+
+        A group is all source items with this name *and* one hash key.
+        """
+        return self._collection.group(source)[0]
+
+    def merged(self, sources: Sequence[Typed]) -> Outcome:
+        """Migrate all source items of one group. Never raises for them.
+
+        Every output has the hash key of the members, so that the target items of a source
+        partition are a target partition.
+        """
+        try:
+            return self._outcome(self._collection.merged(sources), {})
+        except Failed as error:
+            return Outcome({}, error.failure)
+
+    def check_pure(self, source: Typed | Sequence[Typed], first: Outcome | None = None) -> None:
+        """Run T again and raise Impure if the answer is another one than `first`.
+
+        `source` is an item, or all items of a group.
+        """
+        if first is None:
+            first = self._carefully(source)
+        second = self._carefully(source)
+        alike = first.failure == second.failure and first.outputs.keys() == second.outputs.keys()
+        if alike and all(
             item_bytes(item) == item_bytes(second.outputs[key])
             for key, item in first.outputs.items()
         ):
@@ -109,108 +134,87 @@ class Pipeline:
         )
 
     def owner(self, target: Typed) -> Typed | None:
-        """The key of the source item that the target item with this key belongs to."""
-        key = self._info.key(target)
-        for transform in reversed(self.transforms):
-            if transform.owner is not None and transform.kind == "owned":
-                try:
-                    key = self._info.key(transform.owner(Item(dict(key))).typed)
-                except Exception:  # noqa: BLE001 - a key no output ever has
+        """The key of the source item that a target item belongs to, None if none can.
+
+        keep-key and owned transforms tell it from the key alone; a transferable one needs the
+        whole item; what a collection makes belongs to no single source item.
+        """
+        try:
+            key = self._keys.of(target)
+            for transform in reversed(self.transforms):
+                if transform.kind == "owned":
+                    key = self._keys.owner(transform, key)
+                elif transform.kind == "transferable":
+                    return self._keys.in_source(
+                        self._keys.of_source(target[transform.owner_attribute]["M"])
+                    )
+                elif transform.kind == "collection":
                     return None
-        return key
+        except Exception:  # noqa: BLE001 - a key no output ever has
+            return None
+        return self._keys.in_source(key)
 
     @property
-    def _last(self) -> str:
-        return self.transforms[-1].name if self.transforms else "copy"
+    def one_way(self) -> str:
+        """Why a rollback cannot carry changes back; "" when it can."""
+        return self.way_back.one_way
 
-    def _step(self, transform: Transform, item: Item) -> Iterator[Item]:
-        key = self._info.key_id(item.typed)
-        outputs = _listed(transform.up(item.copy()))
-        if transform.kind == "keep-key":
-            if len(outputs) > 1:
-                raise Contract("a keep-key transform returned several items (use kind='owned')")
-            if outputs and self._key_id(outputs[0]) != key:
-                raise Contract("a keep-key transform changed the key (use kind='owned')")
-        elif transform.owner is not None:
-            for output in outputs:
-                self._key_id(output)
-                owner = transform.owner(Item(dict(self._info.key(output.typed))))
-                if self._key_id(owner) != key:
-                    raise Contract("owner(output) is not the key of the source item")
-        yield from outputs
+    def back(self, members: Sequence[Typed], old: Typed | None) -> Outcome:
+        """What the old table should hold for one old key: 0 or 1 item. Never raises for them.
 
-    def _key_id(self, item: Item) -> bytes:
-        missing = [name for name in self._info.keys if name not in item]
-        if missing:
-            raise Contract(f"key attribute {missing[0]!r} missing")
-        return self._info.key_id(item.typed)
+        `members` are all target items whose `owner` is the key, `old` is the old table's item.
+        """
+        return self.way_back(members, old)
 
+    def prefix(self, key: Typed) -> str | None:
+        """What the range keys of all target items of an old key begin with, None if unknown."""
+        return self.way_back.prefix(key)
 
-def _listed(answer: Any) -> list[Item]:
-    if answer is None:
-        return []
-    if isinstance(answer, Item):
-        return [answer]
-    if isinstance(answer, Mapping):
-        return [Item.of(answer)]
-    if not isinstance(answer, Iterable) or isinstance(answer, str | bytes):
-        raise Contract(f"up() returned a {type(answer).__name__}, not items or None")
-    return [item for member in answer for item in _one(member)]
+    def round_trip(self, source: Typed, outcome: Outcome) -> bool:
+        """True when the way back from T(source) gives the source item exactly."""
+        return self.way_back.round_trip(source, outcome)
 
+    def _carefully(self, source: Typed | Sequence[Typed]) -> Outcome:
+        """T with every check there is."""
+        if not isinstance(source, dict):
+            return self.merged(source)
+        if self.kind == "collection":
+            raise ValueError(f"table {self._table}: its items are merged by group, not one by one")
+        try:
+            items = self.stages.through(self._numbers, [Item(dict(source))], [source])
+        except Failed as error:
+            return Outcome({}, error.failure)
+        return self._outcome(items, source)
 
-def _one(member: Any) -> list[Item]:
-    if member is None or not isinstance(member, Mapping):
-        raise Contract(f"up() returned a list holding a {type(member).__name__}")
-    return _listed(member)
+    @property
+    def _collection(self) -> Collection:
+        for number, transform in enumerate(self.transforms):
+            if transform.kind == "collection":
+                return Collection(number, self.transforms, self._keys, self.stages)
+        raise ValueError(f"table {self._table}: no transform of kind 'collection'")
 
+    def _outcome(self, items: list[Item], source: Typed) -> Outcome:
+        last = self.transforms[-1].name if self.transforms else "copy"
+        outputs: dict[bytes, Typed] = {}
+        try:
+            for item in items:
+                if self.kind == "transferable":
+                    self._mark(item.typed, source)
+                check(item.typed, self._info)
+                identity = self._info.key_id(item.typed)
+                if identity in outputs:
+                    raise Contract("two outputs with one key")
+                outputs[identity] = item.typed
+        except Contract as error:
+            return Outcome({}, Failure(last, "Contract", str(error)))
+        except Invalid as error:
+            return Outcome({}, Failure(last, f"invalid:{error}", "DynamoDB refuses it"))
+        return Outcome(outputs)
 
-def _explain(error: Exception, transform: Transform, source: Typed) -> Failure:
-    lines = str(error).splitlines()
-    message = lines[0] if lines else ""
-    if not isinstance(error, Contract):
-        message = redact(message, source, isinstance(error, KeyError))
-    plugin = transform.up.__code__.co_filename
-    where = ""
-    for frame in traceback.extract_tb(error.__traceback__):
-        if frame.filename == plugin:
-            where = f"{Path(frame.filename).name}:{frame.lineno}"
-    return Failure(transform.name, type(error).__name__, message, where)
-
-
-def redact(message: str, item: Typed, names_only: bool = False) -> str:
-    """An error message without the item's values: people's data stays out of logs and rows."""
-    for text in sorted(set(_scalars(item)), key=len, reverse=True):
-        pattern = re.escape(text) if len(text) > 3 else rf"(?<!\w){re.escape(text)}(?!\w)"
-        message = re.sub(pattern, "…", message, flags=re.IGNORECASE)
-    if not names_only:
-        message = re.sub(
-            r"'[^']*'|\"[^\"]*\"",
-            lambda found: found[0] if found[0][1:-1] in item else "'…'",
-            message,
-        )
-    return message[:300]
-
-
-def _scalars(item: Typed) -> Iterator[str]:
-    for value in item.values():
-        yield from _texts(decode(value))
-
-
-def _texts(value: Any) -> Iterator[str]:
-    match value:
-        case str():
-            if value:
-                yield value
-        case bool() | None:
-            return
-        case Decimal():
-            yield str(value)
-        case bytes():
-            if value:
-                yield repr(value)[2:-1]
-        case dict():
-            for member in value.values():
-                yield from _texts(member)
-        case list() | set():
-            for member in value:
-                yield from _texts(member)
+    def _mark(self, output: Typed, source: Typed) -> None:
+        """Set the owner attribute. An output that has another owner already would be stolen."""
+        name = next(t.owner_attribute for t in self.transforms if t.kind == "transferable")
+        owner = {"M": self._keys.in_source(self._keys.of_source(source))}
+        if name in output and value_bytes(output[name]) != value_bytes(owner):
+            raise Contract(f"an output sets {name!r} itself: remove it, Fearless sets it")
+        output[name] = owner

@@ -121,6 +121,17 @@ def test_redacting_keeps_names() -> None:
     assert redact("41 is not 410", ITEM) == "… is not 410"
 
 
+def test_binary_is_redacted_in_both_spellings() -> None:
+    for raw in (b"secret\0", "c2VjcmV0AA=="):
+        item = {"b": {"B": raw}, "s": {"BS": [raw]}, "l": {"L": [{"M": {"x": {"B": raw}}}]}}
+        assert redact(r"c2VjcmV0AA== secret\x00 is bad", item) == "… … is bad"
+
+
+def test_redacting_a_large_item_is_quick() -> None:
+    item = {"l": {"L": [{"S": f"text {n}"} for n in range(5_000)]}}
+    assert redact(f"text 7 is not {'text 1999 ' * 30}", item).startswith("… is not … … …")
+
+
 def test_the_owner_chain() -> None:
     def up(item: Item) -> list[Item]:
         return [item, Item.of({"id": f"{item['id']}/1"})]
