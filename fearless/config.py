@@ -109,6 +109,7 @@ class Config(_Table):
     ami: Slot = Slot()
     stack: StackSlot = StackSlot()
     data: Slot = Slot()
+    engine: Slot = Slot()
     dns: Slot = Slot()
     deploy: Slot = Slot()
     secrets: Slot = Slot()

@@ -16,6 +16,7 @@ from fearless.interfaces import (
     AmiBaker,
     Cloud,
     ContainerBuilder,
+    CopyEngine,
     DataStore,
     Deployer,
     DnsProvider,
@@ -66,6 +67,11 @@ def provisioners() -> dict[str, type[Provisioner]]:  # type: ignore[empty-body]
 @hookspec
 def data_stores() -> dict[str, type[DataStore]]:  # type: ignore[empty-body]
     """Copies, follows, verifies and fences the data: `[data] use`."""
+
+
+@hookspec
+def copy_engines() -> dict[str, type[CopyEngine]]:  # type: ignore[empty-body]
+    """Performs the units of work that data runs consist of, here or elsewhere: `[engine] use`."""
 
 
 @hookspec

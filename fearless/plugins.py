@@ -28,6 +28,7 @@ SLOTS: Mapping[str, tuple[str, type]] = {
     "ami": ("ami_bakers", interfaces.AmiBaker),
     "stack": ("provisioners", interfaces.Provisioner),
     "data": ("data_stores", interfaces.DataStore),
+    "engine": ("copy_engines", interfaces.CopyEngine),
     "dns": ("dns_providers", interfaces.DnsProvider),
     "deploy": ("deployers", interfaces.Deployer),
     "secrets": ("secret_stores", interfaces.SecretStore),

@@ -24,6 +24,7 @@ DEFAULTS = {
         "ami": "local",
         "stack": "cloudformation",
         "data": "dynamodb",
+        "engine": "processes",
         "dns": "route53",
         "deploy": "local",
         "secrets": "env",
@@ -34,6 +35,7 @@ DEFAULTS = {
         "ami": "packer",
         "stack": "cloudformation",
         "data": "dynamodb",
+        "engine": "processes",
         "dns": "route53",
         "deploy": "ssm",
         "secrets": "ssm",
@@ -146,6 +148,11 @@ class Project:
     def store(self) -> interfaces.DataStore:
         """Moves data."""
         return cast(interfaces.DataStore, self._provider("data"))
+
+    @property
+    def engine(self) -> interfaces.CopyEngine:
+        """Performs the units of work of data runs."""
+        return cast(interfaces.CopyEngine, self._provider("engine"))
 
     @property
     def dns(self) -> interfaces.DnsProvider:

@@ -34,6 +34,14 @@ def data_stores() -> dict[str, type]:
 
 
 @hookimpl
+def copy_engines() -> dict[str, type]:
+    from fearless.builtin.engines.celery import Celery
+    from fearless.builtin.engines.processes import Processes
+
+    return {"celery": Celery, "processes": Processes}
+
+
+@hookimpl
 def dns_providers() -> dict[str, type]:
     from fearless.builtin.route53 import Route53
 

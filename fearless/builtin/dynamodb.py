@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fearless.builtin.fencing import Fence
 from fearless.errors import FearlessError, Refused
-from fearless.interfaces import Cloud, DataRun, DataState, Report, Stack, Verdict
+from fearless.interfaces import Cloud, DataRun, DataState, Report, Sample, Stack, Transform, Verdict
 
 if TYPE_CHECKING:
-    from fearless.data.changes import Changes
     from fearless.data.engine import Migration
+    from fearless.data.job import Clients, Engine, Job, Pair
+    from fearless.data.wire import Service, Wire
 
 CONNECT_TIMEOUT = 2
 READ_TIMEOUT = 10
@@ -27,7 +29,9 @@ class DynamoDB:
     after another process is taken over (900 on AWS, where signatures live that long, and 2 when
     the endpoint is on this machine). More than `max_quarantine` items that cannot be migrated
     stop a copy. A fence counts once `confirm_attempts` writes, over `confirm_seconds`, were
-    denied. `drain_seconds` is how long a drain may take.
+    denied. `drain_seconds` is how long a drain may take. `max_rate` is how many items a second
+    may be written at most. With fewer items than `inline_below` this process does the work
+    itself, without the copy engine.
     """
 
     def __init__(
@@ -40,8 +44,12 @@ class DynamoDB:
         drain_seconds: float = 60.0,
         confirm_attempts: int | None = None,
         confirm_seconds: float | None = None,
+        max_rate: float | None = None,
+        inline_below: int = 100_000,
+        project: Any = None,
     ) -> None:
         self._cloud = cloud
+        self._project = project
         self._segments = segments
         self._zombie = zombie_seconds
         self._max_quarantine = max_quarantine
@@ -49,7 +57,8 @@ class DynamoDB:
         self._drain = drain_seconds
         self._attempts = confirm_attempts
         self._seconds = confirm_seconds
-        self._changes: dict[str, Changes] = {}
+        self._max_rate = max_rate
+        self._inline_below = inline_below
 
     # ------------------------------------------------------------------ data
 
@@ -72,8 +81,8 @@ class DynamoDB:
         return self._migration(run, report).follow()
 
     def verified(self, run: DataRun) -> bool:
-        """Whether this process proved everything equal and knows what changed since."""
-        return run.id in self._changes and self._changes[run.id].known
+        """Whether everything was proven equal lately, and what changed since is known."""
+        return self._migration(run, _Nobody()).verified
 
     def verify(self, run: DataRun, report: Report, still: bool = False) -> Verdict:
         """Compare the target with T(source); only what changed since `verified` when `still`."""
@@ -93,8 +102,33 @@ class DynamoDB:
         return self._migration(run, report).repair()
 
     def quarantine(self, run: DataRun) -> Sequence[dict[str, Any]]:
-        """The items that could not be migrated: key, transform, error, message, where."""
-        return self._migration(run, _Nobody()).quarantine()
+        """The items that could not be migrated, and were not waived."""
+        return [row for row in self._migration(run, _Nobody()).quarantine() if not row["waived"]]
+
+    def retry(self, run: DataRun, report: Report) -> DataState:
+        """Migrate what is in quarantine once more."""
+        self._check_closed(run)
+        migration = self._migration(run, report)
+        migration.retry()
+        return migration.state()
+
+    def waive(self, run: DataRun, table: str, key: Mapping[str, Any], reason: str) -> None:
+        """Accept that one quarantined item is not migrated. Refuses one that is not in there."""
+        if not self._migration(run, _Nobody()).waive(table, dict(key), reason):
+            raise Refused(f"table {table} has no such item in quarantine; `doit plan` lists them")
+
+    def turn(self, run: DataRun, report: Report) -> None:
+        """With both stacks fenced and equal: fix where the way back starts."""
+        if self.writable(run.source):
+            raise Refused(f"{run.source.name} can be written: fence it before turning round")
+        self._check_closed(run)
+        self._migration(run, report).turn()
+
+    def sample(self, run: DataRun, count: int, report: Report) -> Sequence[Sample]:
+        """Try the transforms on some items of each table that has any, writing nothing."""
+        from fearless.data.dry import dry_run
+
+        return dry_run(self._clients, _pairs(run), run.transforms, count, report)
 
     # ------------------------------------------------------------------ rights
 
@@ -132,69 +166,117 @@ class DynamoDB:
             )
 
     def _migration(self, run: DataRun, report: Report) -> Migration:
-        from fearless.data.changes import Changes
-        from fearless.data.context import Settings
-        from fearless.data.engine import Clients, Migration, Pair
+        from fearless.data.engine import Migration
+        from fearless.data.machinery import Machinery
 
-        client, streams = self._clients
-        pairs = [
-            Pair(
-                spec.name, _table(run.source, spec.logical_id), _table(run.target, spec.logical_id)
-            )
-            for spec in run.tables
-        ]
-        settings = Settings(
-            segments=self._segments,
-            zombie=self._zombie if self._zombie is not None else 2.0 if self._near else 900.0,
-            lease=self._lease,
-            max_quarantine=self._max_quarantine,
-            drain=self._drain,
-            skew=2.0 if self._near else 300.0,
-            poll=0.1 if self._near else 0.25,
-        )
+        clients = self._clients
+        job = self._job(run)
         return Migration(
             run.id,
-            pairs,
+            job.pairs,
             run.transforms,
-            Clients(client, streams, client, client),
-            _output(run.target, "StateTable"),
+            clients,
+            job.state_table,
             report,
-            settings,
-            changes=self._changes.setdefault(run.id, Changes()),
+            job.settings,
+            Machinery(wall=clients.state.clock),
+            back=run.back,
+            engine=self._engine(run),
+            job=job,
         )
+
+    def _job(self, run: DataRun) -> Job:
+        from fearless.data.job import Endpoint, Job
+        from fearless.data.settings import Settings
+
+        pairs = _pairs(run)
+        here = Endpoint(
+            self._url("dynamodb"), self._cloud.region, self._url("dynamodbstreams"), None
+        )
+        held = run.source if run.back else run.target
+        return Job(
+            run=run.id,
+            state_table=_output(held, "StateTable"),
+            pairs=pairs,
+            settings=Settings(
+                segments=self._segments,
+                zombie=self._zombie if self._zombie is not None else 2.0 if self._near else 900.0,
+                lease=self._lease,
+                max_quarantine=self._max_quarantine,
+                max_rate=self._max_rate,
+                drain=self._drain,
+                skew=2.0 if self._near else 300.0,
+                poll=0.1 if self._near else 0.25,
+            ),
+            source=here,
+            target=here,
+            state=here,
+            transforms="fearless.builtin.dynamodb:transforms_of",
+            arguments=self._arguments(run, held),
+            back=run.back,
+            credentials=dict.fromkeys(("source", "target", "state"), self._cloud.credentials()),
+        )
+
+    def _arguments(self, run: DataRun, held: Stack) -> dict[str, Any]:
+        """What `transforms_of` needs, in a worker, to find the transforms of the run."""
+        if self._project is None:
+            return {}
+        return {
+            "root": str(self._project.root),
+            "ops": str(self._project.ops),
+            "release": [
+                self._project.app.name,
+                held.sha,
+                held.release,
+                held.tags.get("fearless:tag", held.release),
+                held.name,
+                held.kind,
+                held.tags.get("fearless:branch"),
+            ],
+            "names": [transform.name for transform in run.transforms],
+        }
+
+    def _engine(self, run: DataRun) -> Engine | None:
+        """Where the work is done; None for this process, which is quicker for little."""
+        if self._project is None:
+            return None
+        client = self._cloud.client("dynamodb")
+        names = [_table(run.source, spec.logical_id) for spec in run.tables]
+        items = sum(
+            int(client.describe_table(TableName=name)["Table"].get("ItemCount") or 0)
+            for name in names
+        )
+        engine: Engine = self._project.engine
+        return engine if items >= self._inline_below else None
 
     @cached_property
     def _near(self) -> bool:
         """True when the cloud is an emulator on this machine's loopback."""
-        host = urlsplit(self._cloud.client("dynamodb").meta.endpoint_url).hostname or ""
+        host = urlsplit(self._url("dynamodb")).hostname or ""
         return host in ("127.0.0.1", "::1", "localhost") or host.endswith(".localhost")
 
+    def _url(self, service: str) -> str:
+        return str(self._cloud.client(service).meta.endpoint_url)
+
     @cached_property
-    def _clients(self) -> tuple[Any, Any]:
+    def _clients(self) -> Clients:
         """Clients that never send a request twice by themselves."""
-        return self._own("dynamodb"), self._own("dynamodbstreams")
+        from fearless.data.job import Clients
 
-    def _own(self, service: str, **credentials: str) -> Any:
-        from boto3 import Session
-        from botocore.config import Config
-        from botocore.session import Session as Core
+        data = self._wire("dynamodb")
+        return Clients(data, self._wire("streams"), data, data)
 
-        model, core = self._cloud.client(service), Core()
-        vars(core)["_credentials"] = model._request_signer._credentials
-        make: Any = Session(botocore_session=core).client
-        return make(
+    def _wire(self, service: Service, credentials: Any = None) -> Wire:
+        from fearless.data.wire import Wire
+
+        return Wire(
             service,
-            endpoint_url=model.meta.endpoint_url,
-            region_name=model.meta.region_name,
-            config=Config(
-                connect_timeout=CONNECT_TIMEOUT,
-                read_timeout=READ_TIMEOUT,
-                retries={"mode": "standard", "total_max_attempts": 1},
-                parameter_validation=False,
-                max_pool_connections=max(10, 4 * self._segments),
-                account_id_endpoint_mode="disabled",
-            ),
-            **credentials,
+            self._url("dynamodb" if service == "dynamodb" else "dynamodbstreams"),
+            self._cloud.region,
+            credentials or self._cloud.credentials(),
+            connect=CONNECT_TIMEOUT,
+            read=READ_TIMEOUT,
+            pool=max(10, 4 * self._segments),
         )
 
     @cached_property
@@ -204,12 +286,24 @@ class DynamoDB:
         return Fence(self._cloud.client, self._as_role, attempts, seconds)
 
     def _as_role(self, credentials: Any) -> Any:
-        return self._own(
-            "dynamodb",
-            aws_access_key_id=credentials["AccessKeyId"],
-            aws_secret_access_key=credentials["SecretAccessKey"],
-            aws_session_token=credentials["SessionToken"],
-        )
+        from botocore.credentials import Credentials
+
+        keys = ("AccessKeyId", "SecretAccessKey", "SessionToken")
+        return self._wire("dynamodb", Credentials(*(credentials[key] for key in keys)))
+
+
+def transforms_of(
+    root: str, ops: str, release: Sequence[Any], names: Sequence[str]
+) -> Sequence[Transform]:
+    """The transforms of a run, in a worker's process: the project's plugins are loaded anew."""
+    from fearless.interfaces import Release
+    from fearless.project import Project, transforms
+
+    found = {t.name: t for t in transforms(Project(Path(root), ops=Path(ops)), Release(*release))}
+    missing = [name for name in names if name not in found]
+    if missing:
+        raise FearlessError(f"a worker finds no transform {missing[0]!r} in {ops}/plugins")
+    return tuple(found[name] for name in names)
 
 
 class _Nobody:
@@ -229,6 +323,15 @@ def _output(stack: Stack, name: str) -> str:
             f"{', '.join(sorted(stack.outputs)) or 'none'}): its template must give one"
         )
     return stack.outputs[name]
+
+
+def _pairs(run: DataRun) -> tuple[Pair, ...]:
+    from fearless.data.job import Pair
+
+    return tuple(
+        Pair(spec.name, _table(run.source, spec.logical_id), _table(run.target, spec.logical_id))
+        for spec in run.tables
+    )
 
 
 def _table(stack: Stack, logical_id: str) -> str:

@@ -4,66 +4,18 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
+from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
-from fearless.errors import FearlessError, NotAuthorised, Refused
+from fearless.data.fences import server_time
+from fearless.data.fences.canary import Canary, assume
+from fearless.data.fences.documents import fence_policy, fenced, open_policy
+from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Report, Stack
 
 OPEN = "fearless-open"
 FENCE = "fearless-fence"
-CANARY = "fearless-canary"
-WRITES = (
-    "dynamodb:BatchWriteItem",
-    "dynamodb:DeleteItem",
-    "dynamodb:PartiQLDelete",
-    "dynamodb:PartiQLInsert",
-    "dynamodb:PartiQLUpdate",
-    "dynamodb:PutItem",
-    "dynamodb:UpdateItem",
-)
-_DENIED = frozenset({"AccessDeniedException", "AccessDenied"})
-_TIME = "%Y-%m-%dT%H:%M:%SZ"
-
-
-def open_policy(tables: Sequence[str]) -> dict[str, Any]:
-    """Allow writing to the tables of these ARNs."""
-    return _policy("Allow", tables)
-
-
-def fence_policy(tables: Sequence[str], until: datetime | None) -> dict[str, Any]:
-    """Deny writing to them, whatever else allows it: for good, or until a moment (UTC)."""
-    policy = _policy("Deny", tables)
-    if until is not None:
-        policy["Statement"][0]["Condition"] = {
-            "DateLessThan": {"aws:CurrentTime": until.strftime(_TIME)}
-        }
-    return policy
-
-
-def fenced(policy: Any, now: datetime) -> bool:
-    """Whether a fence policy holds at a moment."""
-    condition = policy["Statement"][0].get("Condition")
-    if not condition:
-        return True
-    until = condition["DateLessThan"]["aws:CurrentTime"]
-    return now < datetime.strptime(until, _TIME).replace(tzinfo=UTC)
-
-
-def _policy(effect: str, tables: Sequence[str]) -> dict[str, Any]:
-    return {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": f"Fearless{effect}Writes",
-                "Effect": effect,
-                "Action": list(WRITES),
-                "Resource": sorted(tables),
-            }
-        ],
-    }
 
 
 def table_names(stack: Stack) -> list[str]:
@@ -134,84 +86,28 @@ class Fence:
 
     def confirm(self, stack: Stack, report: Report) -> None:
         """Write as the application, with a condition that never holds, until surely denied."""
-        tables = table_names(stack)
-        if not tables:
+        names = table_names(stack)
+        if not names:
             return
-        started = last_allowed = self._clock()
-        deadline = started + max(60.0, 6 * self._seconds)
-        denied = 0
-        pause = self._seconds / max(1, self._attempts - 1)
-        while denied < self._attempts or self._clock() - last_allowed < self._seconds:
-            if self._clock() > deadline:
-                raise FearlessError(
-                    f"the applications of {stack.name} can still write {deadline - started:.0f} s "
-                    "after the fence: IAM has not taken it over; nothing was switched"
-                )
-            allowed = self._try(stack, tables)
-            if allowed:
-                denied, last_allowed = 0, self._clock()
-            else:
-                denied += 1
-            note = f"{allowed} can still be written" if allowed else "denied"
-            report.progress("confirming the fence", denied, self._attempts, note)
-            if denied < self._attempts or self._clock() - last_allowed < self._seconds:
-                self._sleep(pause)
-        report.line(
-            f"{stack.name}: {denied} writes as its application were denied over "
-            f"{self._clock() - last_allowed:.1f} s"
+        canary = Canary(
+            lambda: self._session(stack), self._attempts, self._seconds, self._clock, self._sleep
         )
+        proof = canary.confirm(
+            f"the applications of {stack.name}",
+            lambda: [self._describe(name) for name in names],
+            report,
+        )
+        report.line(proof)
 
-    def _try(self, stack: Stack, tables: Sequence[str]) -> str:
-        """The first table a fresh session of the application could write, or nothing."""
-        from botocore.exceptions import ClientError
-
+    def _session(self, stack: Stack) -> Any:
         role = self._client("iam").get_role(RoleName=stack.outputs["AppRole"])["Role"]["Arn"]
-        try:
-            answer = self._client("sts").assume_role(
-                RoleArn=role, RoleSessionName=CANARY, DurationSeconds=900
-            )
-        except ClientError as error:
-            raise NotAuthorised(
-                f"{role} cannot be assumed as {CANARY}, so the fence of {stack.name} cannot be "
-                f"proven: {error}; its trust policy must allow that session name"
-            ) from error
-        client = self._as_role(answer["Credentials"])
-        for table in tables:
-            if self._may_write(client, table):
-                return table
-        return ""
+        return self._as_role(assume(self._client("sts"), role, stack.name))
 
-    def _may_write(self, client: Any, table: str) -> bool:
-        from botocore.exceptions import ClientError
-
-        description = self._client("dynamodb").describe_table(TableName=table)["Table"]
-        kinds = {
-            a["AttributeName"]: a["AttributeType"] for a in description["AttributeDefinitions"]
-        }
-        values: dict[str, Any] = {"S": "~fearless#canary", "N": "-1", "B": b"~fearless#canary"}
-        keys = [part["AttributeName"] for part in description["KeySchema"]]
-        try:
-            client.put_item(
-                TableName=table,
-                Item={name: {kinds[name]: values[kinds[name]]} for name in keys},
-                ConditionExpression="attribute_exists(#key) AND attribute_not_exists(#key)",
-                ExpressionAttributeNames={"#key": keys[0]},
-            )
-        except ClientError as error:
-            code = error.response["Error"]["Code"]
-            if code in _DENIED:
-                return False
-            if code == "ConditionalCheckFailedException":
-                return True
-            raise FearlessError(f"trying to write {table} as the application: {error}") from error
-        return True
+    def _describe(self, name: str) -> Any:
+        return self._client("dynamodb").describe_table(TableName=name)["Table"]
 
     def _arns(self, stack: Stack) -> list[str]:
-        client = self._client("dynamodb")
-        return [
-            client.describe_table(TableName=name)["Table"]["TableArn"]
-            for name in table_names(stack)
-        ]
+        return [self._describe(name)["TableArn"] for name in table_names(stack)]
 
     def _get(self, stack: Stack, name: str) -> tuple[Any, datetime]:
         """A policy of the role (None: absent), and the server's time."""
@@ -226,11 +122,11 @@ class Fence:
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchEntity":
                 raise FearlessError(f"reading the rights of {stack.name}: {error}") from error
-            return None, _date(error.response)
+            return None, server_time(error.response)
         document = answer["PolicyDocument"]
         if isinstance(document, str):
             document = json.loads(unquote(document))
-        return document, _date(answer)
+        return document, server_time(answer)
 
     def _put(self, stack: Stack, name: str, policy: dict[str, Any]) -> None:
         from botocore.exceptions import ClientError
@@ -254,8 +150,3 @@ class Fence:
         except ClientError as error:
             if error.response["Error"]["Code"] != "NoSuchEntity":
                 raise FearlessError(f"changing the rights of {stack.name}: {error}") from error
-
-
-def _date(answer: Any) -> datetime:
-    headers = answer.get("ResponseMetadata", {}).get("HTTPHeaders", {})
-    return parsedate_to_datetime(headers["date"]) if "date" in headers else datetime.now(UTC)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from fearless.data.calls import Caller
 from fearless.data.context import Table
-from fearless.data.copy import refusal
+from fearless.data.copy import Ops, claim_key, rejection
+from fearless.data.doubts import writer_of
 from fearless.data.position import Gap
 from fearless.data.tables import SENTINEL_MARK, Typed
+from fearless.data.touched import Touched
 from fearless.data.transform import NOTHING, Outcome
 from fearless.data.writer import Op
 
@@ -19,28 +22,37 @@ class Lane:
     """The states one source item went through in a window, the one before it first."""
 
     key: Typed
+    key_id: bytes
     states: list[Typed | None] = field(default_factory=list)
     seq: str = ""
     records: int = 0
 
 
 @dataclass(frozen=True)
-class Applied:
-    """What a window held: records applied, and the sentinels seen."""
+class Window:
+    """What a window of records holds: lanes by source key, sentinels' tokens, deletes by TTL."""
 
-    records: int
+    lanes: Sequence[Lane]
     tokens: frozenset[str]
+    expired: int
+
+    @property
+    def records(self) -> int:
+        """How many changes there are, sentinels aside."""
+        return sum(lane.records for lane in self.lanes)
 
 
 def timestamp(record: Mapping[str, Any]) -> float:
     """When the change was made, in Unix seconds."""
-    return float(record["dynamodb"]["ApproximateCreationDateTime"].timestamp())
+    moment = record["dynamodb"]["ApproximateCreationDateTime"]
+    return float(moment) if isinstance(moment, int | float) else float(moment.timestamp())
 
 
-def lanes(table: Table, records: Iterable[Mapping[str, Any]]) -> tuple[list[Lane], set[str]]:
-    """Group a window by source key, in order; the tokens of sentinels aside."""
+def window(table: Table, records: Iterable[Mapping[str, Any]]) -> Window:
+    """Group records by source key, in order; sentinels and what lies before P0 aside."""
     found: dict[bytes, Lane] = {}
     tokens: set[str] = set()
+    expired = 0
     for record in records:
         change = record["dynamodb"]
         old, new = change.get("OldImage"), change.get("NewImage")
@@ -53,14 +65,22 @@ def lanes(table: Table, records: Iterable[Mapping[str, Any]]) -> tuple[list[Lane
             continue
         if timestamp(record) < int(table.position["t0"]) - table.settings.skew:
             continue
+        expired += _by_ttl(record)
         key_id = table.source.key_id(change["Keys"])
-        lane = found.setdefault(key_id, Lane(dict(change["Keys"])))
+        lane = found.setdefault(key_id, Lane(dict(change["Keys"]), key_id))
         if not lane.states or lane.states[-1] != old:
             lane.states.append(old)
         lane.states.append(new)
         lane.seq = change["SequenceNumber"]
         lane.records += 1
-    return list(found.values()), tokens
+    return Window(list(found.values()), frozenset(tokens), expired)
+
+
+def _by_ttl(record: Mapping[str, Any]) -> bool:
+    """Whether DynamoDB itself deleted the item because its time had come."""
+    identity = record.get("userIdentity") or {}
+    who = identity.get("PrincipalId") or identity.get("principalId")
+    return bool(who == "dynamodb.amazonaws.com")
 
 
 def difference(
@@ -69,9 +89,16 @@ def difference(
     """What the item becomes, and every other key it may have left behind.
 
     Several changes become one write; that is safe because the keys of *all* states in between
-    are deleted, not only those of the first.
+    are deleted, not only those of the first. An item that keeps its key left nothing elsewhere.
     """
     stale = {table.target.key_id(key): dict(key) for key in held}
+    if table.migrate.kind == "keep-key":
+        last = table.migrate(lane.states[-1]) if lane.states[-1] is not None else NOTHING
+        if not last.outputs:
+            stale[lane.key_id] = lane.key
+        elif stale:
+            stale.pop(lane.key_id, None)
+        return last, stale
     for state in lane.states[:-1]:
         for key_id, output in table.migrate(state).outputs.items():
             stale[key_id] = table.target.key(output)
@@ -81,42 +108,35 @@ def difference(
     return last, stale
 
 
-def apply(table: Table, records: list[Mapping[str, Any]]) -> Applied:
-    """Apply a window; returns when every write of it is acknowledged."""
-    found, tokens = lanes(table, records)
-    ops: dict[bytes, Op] = {}
+def apply(table: Table, caller: Caller, window: Window) -> list[Touched]:
+    """Apply a window; returns the keys it touched when every write of it is acknowledged."""
+    ops: Ops = {}
     written: dict[bytes, tuple[Lane, Outcome, dict[bytes, Typed]]] = {}
-    for index, lane in enumerate(found):
-        source_id = table.source.key_id(lane.key)
+    touched: list[Touched] = []
+    for index, lane in enumerate(window.lanes):
+        source_id = lane.key_id
         outcome, stale = difference(table, lane, table.quarantine.held(source_id))
         newest = lane.states[-1]
         if index == 0 and newest is not None:
             table.migrate.check_pure(newest, outcome)
         if outcome.failure:
-            table.quarantine.add(
-                table.source, lane.key, outcome.failure, lane.seq, list(stale.values())
-            )
+            held = list(stale.values())
+            table.quarantine.add(table.source, lane.key, outcome.failure, lane.seq, held)
+            touched.append(Touched(lane.key, held))
             continue
         written[source_id] = (lane, outcome, stale)
-        keys = {key_id: table.target.key(out) for key_id, out in outcome.outputs.items()}
-        table.changes.add(table.name, lane.key, {**stale, **keys}.items())
+        keys = [table.target.key(output) for output in outcome.outputs.values()]
+        touched.append(Touched(lane.key, [*stale.values(), *keys]))
         for key_id, key in stale.items():
-            _claim(ops, Op(key_id, key, None, source_id))
+            claim_key(table, ops, Op(key_id, key, None, source_id))
         for key_id, output in outcome.outputs.items():
-            _claim(ops, Op(key_id, table.target.key(output), output, source_id))
-    refused = {r.op.source: r.message for r in table.writer(table.applying).write(ops.values())}
+            claim_key(table, ops, Op(key_id, table.target.key(output), output, source_id))
+    refused = {r.op.source: r for r in writer_of(table, caller).write(ops.values())}
     for source_id, (lane, outcome, stale) in written.items():
         if source_id not in refused:
             table.quarantine.resolve(source_id)
             continue
         held = [*stale.values(), *(table.target.key(out) for out in outcome.outputs.values())]
-        failure = refusal(refused[source_id], lane.states[-1] or lane.key)
+        failure = rejection(refused[source_id], lane.states[-1] or lane.key)
         table.quarantine.add(table.source, lane.key, failure, lane.seq, held)
-    return Applied(sum(lane.records for lane in found), frozenset(tokens))
-
-
-def _claim(ops: dict[bytes, Op], op: Op) -> None:
-    other = ops.setdefault(op.key_id, op)
-    if other.source != op.source:
-        raise RuntimeError("two source items own one target item; the contract check is broken")
-    ops[op.key_id] = op
+    return touched

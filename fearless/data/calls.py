@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from botocore.exceptions import (
     BotoCoreError,
@@ -44,6 +44,16 @@ _DENIED = frozenset(
 )
 
 
+class Brake(Protocol):
+    """What keeps writes within the rate that the table takes."""
+
+    def acquire(self, writes: int, guard: Callable[[], None]) -> None:
+        """Return when so many writes may be sent; `guard` may raise meanwhile."""
+
+    def throttled(self, share: float = 1.0) -> None:
+        """A request (or this share of it) was refused for lack of capacity."""
+
+
 def code(error: Exception) -> str:
     """The error code the service gave, or an empty string."""
     return str(error.response["Error"]["Code"]) if isinstance(error, ClientError) else ""
@@ -56,7 +66,7 @@ def classify(error: Exception) -> Trouble:
     `unsent`: it never left; `unknown`: it may still land later; `final`: repeating is useless.
     """
     if isinstance(error, ClientError):
-        if code(error) in _THROTTLED:
+        if code(error) in _THROTTLED or _expired(error):
             return "throttled"
         status = int(error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400))
         return "throttled" if status >= 500 else "final"
@@ -65,6 +75,11 @@ def classify(error: Exception) -> Trouble:
     if isinstance(error, HTTPClientError):
         return "unknown"
     return "final"
+
+
+def _expired(error: ClientError) -> bool:
+    """Whether the request was refused for its age: it was late, and nothing was done."""
+    return code(error) == "InvalidSignatureException" and "expired" in str(error).lower()
 
 
 class Caller:
@@ -84,6 +99,7 @@ class Caller:
         interrupted: Callable[[], None] = lambda: None,
         patience: float = 600.0,
         rng: random.Random | None = None,
+        brake: Brake | None = None,
     ) -> None:
         self.guard = guard
         self.unknown = unknown
@@ -92,6 +108,7 @@ class Caller:
         self.interrupted = interrupted
         self.patience = patience
         self.rng = rng or random.Random()
+        self.brake = brake
 
     def read(self, method: Callable[..., Any], **request: Any) -> Any:
         """Call something that changes nothing."""
@@ -121,6 +138,8 @@ class Caller:
                     unknown()
                 if trouble == "final":
                     raise
+                if trouble == "throttled" and self.brake is not None:
+                    self.brake.throttled()
                 if self.clock() - since > self.patience:
                     raise FearlessError(
                         f"{getattr(method, '__name__', 'a request')} kept failing for "

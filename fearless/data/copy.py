@@ -1,44 +1,56 @@
-"""Copy a table: consistent scans in segments, each page migrated, written and checkpointed."""
+"""Copy a segment: consistent scans, each page migrated, written and checkpointed."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Sequence
 from typing import Any
 
+from fearless.data.claim import Claim, Stopping
 from fearless.data.context import Table, TooManyFailures
+from fearless.data.doubts import writer_of
+from fearless.data.merge import Merger
 from fearless.data.state import Row
 from fearless.data.tables import Typed, show
+from fearless.data.transfer import Collision
 from fearless.data.transform import Failure, Outcome, redact
-from fearless.data.writer import Op
+from fearless.data.writer import Op, Rejected
 
-COUNTS = ("read", "kept", "written", "dropped", "quarantined", "changed", "sentinels", "pages")
-
-
-def segments(table: Table, total: int) -> list[Row]:
-    """The rows of every segment, new ones for those never started."""
-    found = {int(row["segment"]): row for row in table.rows("SEG#")}
-    return [
-        found.get(n) or {"segment": n, "total": total, "status": "todo", **dict.fromkeys(COUNTS, 0)}
-        for n in range(total)
-    ]
+COUNTS = (
+    "read", "kept", "written", "dropped", "quarantined", "changed", "sentinels", "pages", "bytes",
+)  # fmt: skip
 
 
-class Copier:
-    """Copies the segments of one table; any of them may be done again without harm."""
+def new_segment(number: int, total: int) -> Row:
+    """The row of a segment that nobody has begun."""
+    return {
+        "segment": number,
+        "total": total,
+        "done": False,
+        "owner": "",
+        "unknown_at": 0,
+        **dict.fromkeys(COUNTS, 0),
+    }
 
-    def __init__(self, table: Table, progress: Callable[[int], None]) -> None:
-        self._table = table
-        self._writer = table.writer(table.copying)
-        self._progress = progress
 
-    def segment(self, row: Row) -> None:
-        """Copy what is left of a segment."""
-        while row["status"] != "done":
-            self._table.guard()
-            row = self._page(row)
+def segment_sk(number: int) -> str:
+    """Where the row of a segment lies."""
+    return f"SEG#{number:06d}"
 
-    def _page(self, row: Row) -> Row:
-        table = self._table
+
+def copy_segment(
+    table: Table, claim: Claim, stopping: Stopping, merger: Merger | None = None
+) -> bool:
+    """Copy what is left of a segment, or until asked to stop. True when it is done.
+
+    Any page may be done again without harm, until the barrier. `merger`: for a collection.
+    """
+    writer = writer_of(table, table.caller(claim.unknown), copying=True)
+    copier = Copier(table, writer, merger)
+    while not claim.row["done"]:
+        if stopping():
+            return False
+        table.guard()
+        row = claim.row
         request: dict[str, Any] = {
             "TableName": table.source.table,
             "ConsistentRead": True,
@@ -49,61 +61,107 @@ class Copier:
             request["Limit"] = table.settings.page
         if row.get("from"):
             request["ExclusiveStartKey"] = row["from"]
-        page = table.reader.read(table.source_client.scan, **request)
-        counts = self.items(page["Items"])
-        row = {**row, **{name: int(row[name]) + counts[name] for name in COUNTS}}
-        row["from"] = page.get("LastEvaluatedKey")
-        row["status"] = "todo" if row["from"] else "done"
-        table.put_row(f"SEG#{int(row['segment']):06d}", row)
-        return row
+        page = table.reader.read(table.clients.source.scan, **request)
+        counts = copier.copy(page["Items"])
+        headers = page.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        counts["bytes"] = int(headers.get("content-length") or 0)
+        last = page.get("LastEvaluatedKey")
+        sums = {name: int(row[name]) + counts[name] for name in COUNTS}
+        if last:
+            claim.put(**sums, **{"from": last})
+        else:
+            claim.put(**sums, **{"from": None}, done=True, owner="")
+    return True
 
-    def items(self, items: list[Typed]) -> dict[str, int]:
-        """Migrate and write one page; nothing of it is left unwritten or unaccounted for."""
-        table, counts = self._table, dict.fromkeys(COUNTS, 0)
+
+class Copier:
+    """Copies pages; nothing of one is left unwritten or unaccounted for."""
+
+    def __init__(self, table: Table, writer: Any, merger: Merger | None) -> None:
+        self._table = table
+        self._writer = writer
+        self._counts = dict.fromkeys(COUNTS, 0)
+        self._merger = merger
+
+    def copy(self, items: Sequence[Typed]) -> dict[str, int]:
+        """Migrate and write; the counts, of source items except for `written`."""
+        sentinel = self._table.source.sentinel
+        self._counts = counts = dict.fromkeys(COUNTS, 0)
+        kept = [item for item in items if not sentinel(item)]
         counts["pages"] = 1
-        ops: dict[bytes, Op] = {}
+        counts["sentinels"] = len(items) - len(kept)
+        counts["read"] = len(kept)
+        if self._merger is not None:
+            counts |= self._merger.copy(kept, self._writer.write)
+            self._check_failures("its transform")
+            return counts
+        for item in kept[:: self._table.settings.purity]:
+            self._table.migrate.check_pure(item, self._table.migrate(item))
+        if self._table.migrate.kind == "keep-key":
+            self._keep(kept)
+        else:
+            self._general(kept)
+        return counts
+
+    def _keep(self, items: list[Typed]) -> None:
+        """The quick way for items that keep their keys: no key can clash with another."""
+        table, counts = self._table, self._counts
+        page = table.migrate.page(items)
+        for item, failure in page.failures:
+            self._fail(item, failure)
+        refused = self._writer.put(page.puts)
+        for item, message in refused:
+            self._fail(item, refusal(message, item), [table.target.key(item)])
+        counts["kept"] = counts["written"] = len(page.puts) - len(refused)
+        counts["dropped"] = page.dropped
+        counts["changed"] = page.changed
+        if table.quarantine:
+            bad = [item for item, _ in (*page.failures, *refused)]
+            failed = {table.source.key_id(item) for item in bad}
+            for key_id in {table.source.key_id(item) for item in items} - failed:
+                table.quarantine.resolve(key_id)
+
+    def _general(self, items: list[Typed]) -> None:
+        table, counts = self._table, self._counts
+        ops: Ops = {}
         good: dict[bytes, Typed] = {}
         outputs: dict[bytes, int] = {}
-        for index, item in enumerate(items):
-            if table.source.sentinel(item):
-                counts["sentinels"] += 1
-                continue
-            counts["read"] += 1
+        for item in items:
             key_id = table.source.key_id(item)
             outcome = table.migrate(item)
-            if index % table.settings.purity == 0:
-                table.migrate.check_pure(item, outcome)
             if outcome.failure:
                 self._fail(item, outcome.failure)
-                counts["quarantined"] += 1
                 continue
             good[key_id], outputs[key_id] = item, len(outcome.outputs)
             counts["kept" if outcome.outputs else "dropped"] += 1
             counts["written"] += len(outcome.outputs)
             counts["changed"] += _changed(item, outcome)
             for target_id, output in outcome.outputs.items():
-                _claim(ops, Op(target_id, table.target.key(output), output, key_id))
-        refused = {r.op.source: r.message for r in self._writer.write(ops.values())}
-        for key_id, message in refused.items():
+                claim_key(table, ops, Op(target_id, table.target.key(output), output, key_id))
+        refused = {r.op.source: r for r in self._writer.write(ops.values())}
+        for key_id, rejected in refused.items():
             held = [op.key for op in ops.values() if op.source == key_id]
-            self._fail(good[key_id], refusal(message, good[key_id]), held)
-            counts["quarantined"] += 1
+            self._fail(good[key_id], rejection(rejected, good[key_id]), held)
             counts["kept"] -= 1
             counts["written"] -= outputs[key_id]
-        for key_id in good.keys() - refused.keys():
-            table.quarantine.resolve(key_id)
-        self._progress(counts["read"])
-        return counts
+        if table.quarantine:
+            for key_id in good.keys() - refused.keys():
+                table.quarantine.resolve(key_id)
 
     def _fail(self, item: Typed, failure: Failure, held: list[Typed] | None = None) -> None:
         table = self._table
+        self._counts["quarantined"] += 1
         key = table.source.key(item)
         table.quarantine.add(table.source, key, failure, "copy", held or ())
+        self._check_failures(f"{show(key)}: {failure}")
+
+    def _check_failures(self, last: str) -> None:
+        table = self._table
         if len(table.quarantine) > table.settings.max_quarantine:
             raise TooManyFailures(
                 f"table {table.name}: more than {table.settings.max_quarantine} items cannot be "
-                f"migrated; the last is {show(key)}: {failure}. Repair the transform, or raise "
-                "max_quarantine, and copy again"
+                f"migrated; the last is {last}. Repair the transform, or raise max_quarantine, "
+                "and copy again"
             )
 
 
@@ -112,10 +170,24 @@ def refusal(message: str, item: Typed) -> Failure:
     return Failure("copy", "invalid:refused by the table", redact(message, item))
 
 
-def _claim(ops: dict[bytes, Op], op: Op) -> None:
-    if op.key_id in ops:
+def rejection(rejected: Rejected, item: Typed) -> Failure:
+    """The failure of an item whose output was refused: by the table, or for another item's sake."""
+    if isinstance(rejected, Collision):
+        return Failure("transfer", "Collision", rejected.message)
+    return refusal(rejected.message, item)
+
+
+Ops = dict[tuple[bytes, bytes], Op]
+
+
+def claim_key(table: Table, ops: Ops, op: Op) -> None:
+    """Note an operation. Only where keys are transferable may two source items want one key."""
+    shared = table.migrate.kind == "transferable"
+    place = (op.key_id, op.source if shared else b"")
+    other = ops.setdefault(place, op)
+    if other.source != op.source:
         raise RuntimeError("two source items own one target item; the contract check is broken")
-    ops[op.key_id] = op
+    ops[place] = op
 
 
 def _changed(item: Typed, outcome: Outcome) -> bool:

@@ -1,55 +1,47 @@
-"""One data run: copy, barrier, replay, drain, verify, repair; its phases and who may do what."""
+"""One data run: copy, barrier, replay, drain, verify, repair, turn; its phases, who may do what."""
 
 from __future__ import annotations
 
-import random
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
 from typing import Any
 
-from fearless.data.calls import Caller
-from fearless.data.changes import Changes
-from fearless.data.context import Settings, Table
-from fearless.data.copy import COUNTS, Copier, segments
+from fearless.data.copy import COUNTS
+from fearless.data.crew import Inline
+from fearless.data.job import Clients, Endpoint, Engine, Job, Pair
 from fearless.data.lease import Lease
-from fearless.data.position import Gap, Missing, check_position, check_tables, describe, fix
-from fearless.data.quarantine import Quarantine
-from fearless.data.session import Machinery, Session, counter
+from fearless.data.machinery import Machinery
+from fearless.data.membership import Membership
+from fearless.data.position import Gap, Missing, check_position, check_tables, fix
+from fearless.data.session import Session
+from fearless.data.settings import Settings
+from fearless.data.signals import Signals
 from fearless.data.state import Row, StateTable
+from fearless.data.tablekit import Tables, same_code
 from fearless.data.tables import TableInfo, show
-from fearless.data.transform import Pipeline, digest_of
+from fearless.data.turn import turn
+from fearless.data.unit import Crew
 from fearless.data.work import Threads
-from fearless.errors import Refused
+from fearless.data.worker import FAILURES, Worker, run_key
+from fearless.errors import FearlessError, Refused
 from fearless.interfaces import DataState, Report, Transform, Verdict
 
+__all__ = ["Clients", "Machinery", "Migration", "Pair"]
+
 SEGMENT_BYTES = 64 * 1024 * 1024
+MAX_AGE = 3600.0
+"""Seconds for which a comparison counts (the design's guard for a cutover)."""
 WAY_OUT = "copying again starts over from a new position into the same tables"
 
 
-@dataclass(frozen=True)
-class Pair:
-    """A table as the run calls it, and its physical names on both sides."""
-
-    name: str
-    source: str
-    target: str
-
-
-@dataclass(frozen=True)
-class Clients:
-    """Low-level clients, made without retries of their own."""
-
-    source: Any
-    streams: Any
-    target: Any
-    state: Any
-
-
 class Migration:
-    """A run over some tables. Every method may be called again at any time, after any crash."""
+    """A run over some tables. Every method may be called again at any time, after any crash.
+
+    `engine` says where the work is done, with `job` telling its workers how: without them, in
+    this process. `back`: the way back, from the new tables (`source` of the pairs) to the old.
+    """
 
     def __init__(
         self,
@@ -61,19 +53,31 @@ class Migration:
         report: Report,
         settings: Settings | None = None,
         machinery: Machinery | None = None,
-        changes: Changes | None = None,
+        *,
+        back: bool = False,
+        engine: Engine | None = None,
+        job: Job | None = None,
     ) -> None:
         self.settings = settings or Settings()
+        self._run = run
         self._pairs = tuple(pairs)
         self._transforms = tuple(transforms)
         self._clients = clients
-        self._machinery = machinery or Machinery()
-        self._changes = changes or Changes(self._machinery.clock)
+        self._state_table = state_table
         self._report = report
-        self._state = StateTable(clients.state, state_table, run)
+        self._kit = machinery or Machinery()
+        self._back = back
+        self._engine = engine
+        nowhere = Endpoint("", "")
+        self._job = job or Job(
+            run, state_table, self._pairs, self.settings, nowhere, nowhere, nowhere, "", {}, back
+        )
+        self._state = StateTable(clients.state, state_table, run_key(run, back))
+        self._tables = Tables(
+            pairs, transforms, clients, self._state, self.settings, self._kit, back
+        )
+        self._reader = self._tables.caller(lambda: None)
         self._halt = threading.Event()
-        self._run_all = self._machinery.runner or Threads(self.settings.segments)
-        self._reader = self._caller(lambda: None, lambda: None)
 
     # ------------------------------------------------------------------ what callers use
 
@@ -87,67 +91,80 @@ class Migration:
 
     def copy(self) -> DataState:
         """Copy up to the barrier; a run that cannot go on starts over into the same tables."""
+        if self._back:
+            raise Refused("the way back is never copied: it begins where the cutover turned")
         with self._lease() as lease:
-            self._changes.enter(lease.epoch)
             reason = lease.meta.get("reason", "") or self._unusable(lease.meta)
             if lease.meta["phase"] in ("none", "broken") or reason:
                 if reason:
                     self._report.line(f"copying again: {reason}")
-                self._changes.forget()
                 self._begin(lease)
             if lease.meta["phase"] == "copying":
                 with self._breaking(lease):
-                    self._copy(lease)
+                    self._session(lease).copy(int(lease.meta["segments"]))
+                    self._check_positions(lease)
+                    lease.update({"phase": "replay"})
             return self._summary(lease.meta, lease.meta["reason"])
 
-    def follow(self) -> DataState:
-        """Apply what changed until caught up; `broken` is returned, and said, not raised."""
-        with self._replaying() as (lease, tables):
-            if tables:
+    def follow(self, until: Callable[[], bool] | None = None) -> DataState:
+        """Apply what changed until caught up; `broken` is returned, and said, not raised.
+
+        With `until` it goes on applying changes as they come, until that says so.
+        """
+        with self._replaying() as (lease, session):
+            if session is not None:
                 with self._breaking(lease):
-                    self._follow(self._session(lease, tables))
+                    self._follow(session)
+                    if until is not None:
+                        self._go_on(lease, session, until)
             return self._summary(lease.meta, lease.meta["reason"])
 
     def drain(self) -> DataState:
         """With the source fenced: apply everything, proven by sentinels. Raises when it cannot."""
-        with self._replaying() as (lease, tables):
-            if tables:
+        with self._replaying(inline=True) as (lease, session):
+            if session is not None:
                 with self._breaking(lease):
-                    session = self._session(lease, tables)
                     self._follow(session)
-                    session.drain()
+                    session.drain(self.settings.drain)
             if lease.meta["phase"] == "broken":
                 raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
             return replace(self._summary(lease.meta, ""), lag=0.0)
 
     @property
     def verified(self) -> bool:
-        """Whether everything was proven equal, and what changed since is known."""
-        return self._changes.known
+        """Whether everything was proven equal lately, and what changed since is known."""
+        meta = self._state.meta(self._reader)
+        if meta is None or meta["phase"] != "replay":
+            return False
+        if self._back:
+            return True
+        verified = meta.get("verified") or {}
+        fresh = bool(verified) and self._kit.wall() - int(verified["at"]) < MAX_AGE
+        return fresh and verified["watch"] == meta["watch"]
 
     def verify(self, still: bool = False) -> Verdict:
         """Compare the target with T(source); changes that come meanwhile are applied first.
 
         With `still`, both sides stand still and everything is applied: when everything was
-        proven equal before, in this process, only what changed since is compared.
+        proven equal before, only what changed since is compared.
         """
-        with self._replaying() as (lease, tables):
-            if not tables:
+        with self._replaying(inline=still) as (lease, session):
+            if session is None:
                 raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
             with self._breaking(lease):
-                session = self._session(lease, tables)
-                if still and self._changes.known:
-                    return session.verify_changed()
+                if still and session.known(MAX_AGE):
+                    return session.verify_still()
                 session.catch_up()
-                return session.verify()
+                result, one_way = session.verify()
+                lease.update({"irreversible": one_way})
+                return result
             raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
 
     def repair(self) -> Verdict:
         """Make every item that differs, and every quarantined one, T(source) again; verify."""
-        with self._replaying() as (lease, tables):
-            if tables:
+        with self._replaying() as (lease, session):
+            if session is not None:
                 with self._breaking(lease):
-                    session = self._session(lease, tables)
                     session.catch_up()
                     session.repair()
         return self.verify()
@@ -158,7 +175,42 @@ class Migration:
         if meta is None or not meta["generation"]:
             return []
         rows = self._state.rows(self._reader, int(meta["generation"]), "T#")
-        return [row for row in rows if "#Q#" in row["sk"] and row["open"]]
+        return [row for row in rows if _in_quarantine(row)]
+
+    def retry(self, wanted: Callable[[Row], bool] = bool) -> list[Row]:
+        """Try to migrate quarantined items again; those that are left."""
+        with self._replaying() as (_, session):
+            if session is not None:
+                session.retry(wanted)
+        return self.quarantine()
+
+    def waive(self, table: str, key: Row, reason: str) -> bool:
+        """Accept that the target goes without one item; False when it is not in quarantine."""
+        with self._replaying() as (_, session):
+            if session is None or table not in session.tables:
+                return False
+            found = session.tables[table]
+            return found.quarantine.waive(found.source.key_id(key), reason)
+
+    def turn(self) -> None:
+        """Fix where the way back begins. Both sides must stand still, all changes applied."""
+        if self._back:
+            raise Refused("a way back has no way back of its own")
+        with self._replaying(inline=True) as (lease, session):
+            if session is None:
+                raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
+            positions = {
+                name: turn(table, self.settings.drain) for name, table in session.tables.items()
+            }
+            self._open_back(positions)
+
+    def pause(self, why: str = "") -> None:
+        """Let every worker of the run wait before its next write; it may be at work meanwhile."""
+        Signals(self._state, self._kit).pause(why)
+
+    def resume(self) -> None:
+        """Let them go on."""
+        Signals(self._state, self._kit).resume()
 
     # ------------------------------------------------------------------ phases
 
@@ -168,73 +220,105 @@ class Migration:
             return ""
         if set(meta["tables"]) != {pair.name for pair in self._pairs}:
             return "the run's tables are not the ones it was begun with"
-        if meta["digests"] != self._digests():
+        if not same_code(meta, self._tables.digests()):
             return "the transforms are not the ones it was begun with"
         try:
             for pair in self._pairs:
-                check_position(pair.name, meta["tables"][pair.name], *self._infos(pair))
+                check_position(pair.name, meta["tables"][pair.name], *self._tables.infos(pair))
         except (Gap, Missing) as error:
             return str(error.args[0])
         return ""
 
+    def _check_positions(self, lease: Lease) -> None:
+        for pair in self._pairs:
+            check_position(pair.name, lease.meta["tables"][pair.name], *self._tables.infos(pair))
+
     def _begin(self, lease: Lease) -> None:
         generation = int(lease.meta["generation"]) + 1
-        infos = {pair.name: self._infos(pair) for pair in self._pairs}
-        for name, (source, target) in infos.items():
-            check_tables(name, source, target)
+        infos = {pair.name: self._tables.infos(pair) for pair in self._pairs}
+        one_way = ""
+        for pair in self._pairs:
+            source, target = infos[pair.name]
+            check_tables(pair.name, source, target)
+            one_way = one_way or self._tables.pipeline(pair, source, target).one_way
             if generation == 1:
                 self._check_empty(target)
+        if lease.meta["phase"] != "none":
+            lease.update(
+                {"phase": "broken", "reason": lease.meta["reason"] or "to be copied again"}
+            )
+        self._end_generation(lease)
         size = max((source.size for source, _ in infos.values()), default=0)
         tables = {
             name: fix(self._reader, self._clients.streams, *pair) for name, pair in infos.items()
         }
         lease.update(
             {
-                "phase": "copying",
-                "reason": "",
-                "generation": generation,
-                "tables": tables,
-                "digests": self._digests(),
+                **_new_meta("copying", generation, tables, self._tables.digests()),
                 "segments": max(self.settings.segments, -(-size // SEGMENT_BYTES)),
                 "repair": generation > 1,
-                "caught_up": 0,
-                "sentinels": {},
+                "one_way": one_way,
+                "job": self._job.to_json(),
             }
         )
 
-    def _copy(self, lease: Lease) -> None:
-        tables = self._tables(lease)
-        work: list[list[Callable[[], None]]] = []
-        for table in tables:
-            rows = segments(table, int(lease.meta["segments"]))
-            done = sum(int(row["read"]) for row in rows)
-            copier = Copier(table, counter(self._report, "copy", table, done))
-            work.append([partial(copier.segment, row) for row in rows if row["status"] != "done"])
-        most = max((len(tasks) for tasks in work), default=0)
-        mixed = [tasks[n] for n in range(most) for tasks in work if n < len(tasks)]
-        self._run_all(mixed, self._halt)
-        lease.wait_quiet("a write of the copy was not answered")
-        for pair in self._pairs:
-            check_position(pair.name, lease.meta["tables"][pair.name], *self._infos(pair))
-        lease.update({"phase": "replay"})
+    def _end_generation(self, lease: Lease) -> None:
+        """Wait until no worker of an earlier copy works on: it would write what is old by now."""
+        generation = int(lease.meta["generation"])
+        watcher = self._watcher()
+        while generation:
+            rows = self._state.rows(self._reader, generation, "T#")
+            held = {row["owner"] for row in rows if row.get("owner")}
+            if not [worker for worker in held if not watcher.gone(worker)]:
+                return
+            lease.guard()
+            self._kit.sleep(self.settings.poll)
+
+    def _open_back(self, positions: dict[str, Row]) -> None:
+        """Begin the run of the way back, or begin it anew after a cutover that was undone."""
+        state = StateTable(self._clients.state, self._state_table, run_key(self._run, True))
+        with self._lease(state) as lease:
+            generation = int(lease.meta["generation"]) + 1
+            digests = self._tables.digests()
+            lease.update({**_new_meta("replay", generation, positions, digests), "watch": 1})
+
+    def _follow(self, session: Session) -> None:
+        session.settle_suspects()
+        session.catch_up()
+        if session.lease.meta["repair"]:
+            session.repair()
+
+    def _go_on(self, lease: Lease, session: Session, until: Callable[[], bool]) -> None:
+        checked = self._kit.clock()
+        with self._hire(inline=False) as crew:
+            while not until():
+                session.follow_for(30.0, crew)
+                session.settle_suspects()
+                if self._kit.clock() - checked > 60:
+                    self._check_positions(lease)
+                    checked = self._kit.clock()
+                self._kit.sleep(self.settings.poll)
 
     # ------------------------------------------------------------------ parts
 
     @contextmanager
-    def _replaying(self) -> Iterator[tuple[Lease, list[Table]]]:
+    def _replaying(self, inline: bool = False) -> Iterator[tuple[Lease, Session | None]]:
         """The lease and the tables; no tables when the run is broken."""
         with self._lease() as lease:
-            self._changes.enter(lease.epoch)
             phase = lease.meta["phase"]
+            if phase == "none" and self._back:
+                raise Refused("there is no way back: the cutover did not fix where it begins")
             if phase in ("none", "copying"):
                 raise Refused("the data has not been copied to the end: copy first")
             reason = lease.meta["reason"] or self._unusable(lease.meta)
             if reason:
                 if phase != "broken":
                     self._break(lease, reason)
-                yield lease, []
+                yield lease, None
             else:
-                yield lease, self._tables(lease)
+                session = self._session(lease, inline)
+                session.load()
+                yield lease, session
 
     @contextmanager
     def _breaking(self, lease: Lease) -> Iterator[None]:
@@ -247,12 +331,11 @@ class Migration:
         lease.update({"phase": "broken", "reason": reason})
         self._report.line(f"broken: {reason}; {WAY_OUT}")
 
-    def _lease(self) -> Lease:
-        kit = self._machinery
+    def _lease(self, state: StateTable | None = None) -> Lease:
+        kit = self._kit
         return Lease(
-            self._state,
+            state or self._state,
             self._report,
-            self.settings.zombie,
             duration=self.settings.lease,
             clock=kit.clock,
             sleep=kit.sleep,
@@ -260,57 +343,42 @@ class Migration:
             heartbeat=kit.heartbeat,
         )
 
-    def _tables(self, lease: Lease) -> list[Table]:
-        generation = int(lease.meta["generation"])
+    def _session(self, lease: Lease, inline: bool = False) -> Session:
+        return Session(
+            lease,
+            self._tables.make(lease.meta, lease.guard),
+            self._kit,
+            lambda: self._hire(inline),
+            self._failures if self._engine is not None and not inline else _nothing,
+            self._kit.runner or Threads(self.settings.threads),
+            self._watcher(),
+            self._report,
+        )
 
-        def settled() -> None:
-            lease.unknown()
-            lease.wait_quiet("a write was not answered")
+    def _hire(self, inline: bool) -> Crew:
+        if self._engine is not None and not inline:
+            self._failures(forget=True)
+            return self._engine.crew(self._job, self._report)
+        worker = Worker(self._job, self._transforms, self._clients, self._kit)
+        return Inline(worker, self.settings.threads, self.settings.poll, self._kit.runner)
 
-        keeper = self._caller(lease.guard, lambda: None)
-        tables = []
-        for pair in self._pairs:
-            source, target = self._infos(pair)
-            tables.append(
-                Table(
-                    name=pair.name,
-                    source=source,
-                    target=target,
-                    migrate=Pipeline(pair.name, target, self._transforms),
-                    position=lease.meta["tables"][pair.name],
-                    generation=generation,
-                    source_client=self._clients.source,
-                    target_client=self._clients.target,
-                    streams=self._clients.streams,
-                    state=self._state,
-                    lease=lease,
-                    quarantine=Quarantine(self._state, keeper, generation, lease.epoch, pair.name),
-                    halt=self._halt,
-                    settings=self.settings,
-                    report=self._report,
-                    reader=self._reader,
-                    keeper=keeper,
-                    copying=self._caller(lease.guard, lease.unknown, lease.unknown),
-                    applying=self._caller(lease.guard, settled, lease.unknown),
-                    changes=self._changes,
-                )
-            )
-        return tables
+    def _failures(self, forget: bool = False) -> None:
+        """Raise what a worker in another process failed with."""
+        for row in self._state.rows(self._reader, 0, FAILURES):
+            self._state.delete(self._reader, 0, row["sk"])
+            if not forget:
+                raise (Gap if row["kind"] == "gap" else FearlessError)(row["message"])
 
-    def _session(self, lease: Lease, tables: Sequence[Table]) -> Session:
-        kit = self._machinery
-        return Session(lease, tables, kit, self._run_all, self._halt, self._report, self._changes)
-
-    @staticmethod
-    def _follow(session: Session) -> None:
-        session.catch_up()
-        if session.lease.meta["repair"]:
-            session.repair()
-
-    def _infos(self, pair: Pair) -> tuple[TableInfo, TableInfo]:
-        return (
-            describe(self._reader, self._clients.source, pair.source),
-            describe(self._reader, self._clients.target, pair.target),
+    def _watcher(self) -> Membership:
+        """Looks at other workers; takes no part itself."""
+        kit = self._kit
+        return Membership(
+            self._state,
+            self.settings.lease,
+            clock=kit.clock,
+            wall=kit.wall,
+            sleep=kit.sleep,
+            owner=kit.owner(),
         )
 
     def _check_empty(self, target: TableInfo) -> None:
@@ -323,33 +391,54 @@ class Migration:
                 f"{show(target.key(strange[0]))}): a copy goes into a new stack's empty tables"
             )
 
-    def _digests(self) -> dict[str, str]:
-        return {pair.name: digest_of(pair.name, self._transforms) for pair in self._pairs}
-
-    def _caller(
-        self,
-        guard: Callable[[], None],
-        unknown: Callable[[], None],
-        interrupted: Callable[[], None] = lambda: None,
-    ) -> Caller:
-        kit = self._machinery
-        return Caller(guard, unknown, kit.clock, kit.sleep, interrupted, rng=self._rng())
-
-    def _rng(self) -> random.Random:
-        return self._machinery.rng or random.Random()
-
     def _summary(self, meta: Row, reason: str) -> DataState:
         rows = self._state.rows(self._reader, int(meta["generation"]), "T#")
         parts = [row for row in rows if "#SEG#" in row["sk"]]
+        suspects = [row for row in rows if "#SUS#" in row["sk"]]
         sums = {name: sum(int(row[name]) for row in parts) for name in COUNTS}
         return DataState(
             phase="broken" if reason else meta["phase"],
             read=sums["read"],
             written=sums["written"],
             dropped=sums["dropped"],
-            quarantined=sum(1 for row in rows if "#Q#" in row["sk"] and row["open"]),
+            quarantined=sum(1 for row in rows if _in_quarantine(row) and not row["waived"]),
             changed=sums["changed"],
             applied=sum(int(row["applied"]) for row in rows if "#SHARD#" in row["sk"]),
-            lag=max(0.0, self._machinery.wall() - meta["caught_up"]) if meta["caught_up"] else None,
+            lag=max(0.0, self._kit.wall() - meta["caught_up"]) if meta["caught_up"] else None,
             reason=f"{reason}; {WAY_OUT}" if reason else "",
+            suspects=sum(int(row["count"]) for row in suspects),
+            suspects_due=max((float(row["due"]) for row in suspects), default=0.0),
+            one_way=meta["one_way"] or _not_all(int(meta["irreversible"])),
         )
+
+
+def _in_quarantine(row: Row) -> bool:
+    return "#Q#" in row["sk"] and bool(row["open"])
+
+
+def _not_all(items: int) -> str:
+    if not items:
+        return ""
+    return f"{items} items would not be what they were after going there and back"
+
+
+def _nothing() -> None:
+    """What this process does itself raises its own errors."""
+
+
+def _new_meta(phase: str, generation: int, tables: dict[str, Row], digests: dict[str, str]) -> Row:
+    return {
+        "phase": phase,
+        "reason": "",
+        "generation": generation,
+        "tables": tables,
+        "digests": digests,
+        "repair": False,
+        "caught_up": 0,
+        "sentinels": {},
+        "watch": 0,
+        "verifying": {},
+        "verified": {},
+        "one_way": "",
+        "irreversible": 0,
+    }

@@ -1,4 +1,4 @@
-"""One writer at a time, and none before the last one's requests can no longer land."""
+"""One coordinator of a run at a time."""
 
 from __future__ import annotations
 
@@ -12,32 +12,23 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fearless.data.calls import Caller
+from fearless.data.membership import LeaseLost
 from fearless.data.state import Row, StateTable
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Report
 from fearless.owner import Owner, boottime
 
 
-class LeaseLost(FearlessError):
-    """Our lease ran out (a long pause) or was taken over; nothing more may be written."""
-
-
-class Halted(FearlessError):
-    """Another thread of this process failed; its error is the one to show."""
-
-
 class Lease:
     """Holds the run while in a `with` block. All times in seconds.
 
-    `zombie` is how long a request that was sent may take to land at most. `duration` is how
-    long the lease holds without renewal, `budget` how long one request may take.
+    `duration` is how long the lease holds without renewal, `budget` how long one request may take.
     """
 
     def __init__(
         self,
         state: StateTable,
         report: Report,
-        zombie: float,
         *,
         duration: float = 40.0,
         budget: float = 12.0,
@@ -48,7 +39,6 @@ class Lease:
     ) -> None:
         self._state = state
         self._report = report
-        self._zombie = zombie
         self._duration = duration
         self._budget = min(budget, duration / 3)
         self._clock = clock
@@ -59,11 +49,9 @@ class Lease:
         self._stop = threading.Event()
         self._thread: threading.Thread | None = None
         self._renewed = float("-inf")
-        self._quiet_until = float("-inf")
         self._raw = Caller(lambda: None, lambda: None, clock, sleep, patience=duration / 2)
         self.meta: Row = {}
         self.stopped = threading.Event()
-        self.halt = threading.Event()
 
     @property
     def epoch(self) -> int:
@@ -75,11 +63,6 @@ class Lease:
         if self._heartbeat:
             self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
             self._thread.start()
-        try:
-            self.wait_quiet("the process before this one ended without saying so")
-        except BaseException:
-            self._release()
-            raise
         return self
 
     def __exit__(
@@ -92,8 +75,6 @@ class Lease:
 
     def guard(self) -> None:
         """Raise unless a request sent now is certain to be answered within the lease."""
-        if self.halt.is_set():
-            raise Halted("stopped, because another part failed")
         if self.stopped.is_set():
             raise LeaseLost("another process has taken this run over")
         left = self._renewed + self._duration - self._clock()
@@ -103,22 +84,6 @@ class Lease:
             )
         if left < self._duration * 2 / 3:
             self.update({})
-
-    def unknown(self) -> None:
-        """Remember that a write of ours may land as late as `zombie` seconds from now."""
-        with self._lock:
-            self._quiet_until = max(self._quiet_until, self._clock() + self._zombie)
-
-    def wait_quiet(self, why: str) -> None:
-        """Return when no request of us or of an owner before us can land any more."""
-        said = False
-        while (left := self._quiet_until - self._clock()) > 0:
-            if self._zombie >= 5 and not said:
-                self._report.line(f"{why}: waiting {left:.0f} s until its last request is dead")
-                said = True
-            self._report.progress("waiting", int(self._zombie - left), int(self._zombie), why)
-            self._sleep(min(left, 1.0))
-            self.guard()
 
     def update(self, changes: Row) -> None:
         """Change the run's META row; this also renews the lease. Raises LeaseLost."""
@@ -135,14 +100,14 @@ class Lease:
             meta = self._state.meta(self._raw)
             if meta is None:
                 meta = {"phase": "none", "generation": 0, "epoch": 0, "version": 0, "owner": ""}
-                if self._take(meta, None, 0.0):
+                if self._take(meta, None):
                     return
             elif not meta["owner"]:
-                if self._take(meta, int(meta["version"]), float(meta.get("quiet_for", 0))):
+                if self._take(meta, int(meta["version"])):
                     return
             else:
                 silent = meta if self._owner.dead(meta) else self._wait_for_expiry(meta)
-                if silent and self._take(silent, int(silent["version"]), self._zombie):
+                if silent and self._take(silent, int(silent["version"])):
                     return
 
     def _wait_for_expiry(self, meta: Row) -> Row | None:
@@ -170,7 +135,7 @@ class Lease:
                 )
         return meta
 
-    def _take(self, meta: Row, seen: int | None, quiet: float) -> bool:
+    def _take(self, meta: Row, seen: int | None) -> bool:
         now = self._clock()
         mine: dict[str, Any] = {
             "owner": self._owner.id,
@@ -180,24 +145,21 @@ class Lease:
             "start": self._owner.start,
             "since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
             "duration": int(self._duration) + 1,
-            "quiet_for": 0,
             "epoch": int(meta["epoch"]) + 1,
             "version": int(meta["version"]) + 1,
         }
         if not self._state.put_meta(self._raw, {**meta, **mine}, seen):
             return False
         self.meta, self._renewed = {**meta, **mine}, now
-        self._quiet_until = self._clock() + quiet
         return True
 
     def _release(self) -> None:
         self._stop.set()
         if self._thread is not None:
             self._thread.join()
-        left = max(0.0, self._quiet_until - self._clock())
         with contextlib.suppress(FearlessError, ClientError, BotoCoreError):
             if not self.stopped.is_set():
-                self.update({"owner": "", "quiet_for": int(left) + (left > 0)})
+                self.update({"owner": ""})
 
     def _beat(self) -> None:
         while not self._stop.wait(self._duration / 5):

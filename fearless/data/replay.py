@@ -1,255 +1,199 @@
-"""Read a table's stream shard by shard, parents first, and apply it window by window."""
+"""Read one shard of a table's stream and apply it window by window, from its checkpoint on."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+import contextlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from botocore.exceptions import ClientError
+from botocore.exceptions import BotoCoreError, ClientError
 
-from fearless.data.apply import apply, timestamp
-from fearless.data.calls import code
+from fearless.data.apply import Window, timestamp, window
+from fearless.data.calls import Caller, code
+from fearless.data.claim import Claim, Stopping
 from fearless.data.context import Table
-from fearless.data.position import RETENTION, Gap, describe_stream
+from fearless.data.position import RETENTION, Gap
+from fearless.data.state import Row
+from fearless.data.touched import DIRTY, SUSPECTS, Touched, keep
+from fearless.errors import FearlessError
 
-WINDOW = 1000
-REFRESH = 10.0
-SUCCESSOR = 60.0
+Apply = Callable[[Table, Caller, Window], Sequence[Touched]]
+"""Makes the target right for a window of changes; returns the keys it touched."""
 
-
-@dataclass
-class Shard:
-    """A shard and how far it has been applied. `checkpoint` covers everything before it too."""
-
-    id: str
-    parent: str | None
-    done: bool = False
-    checkpoint: str = ""
-    applied: int = 0
-    read_to: float = 0.0
-    iterator: str | None = None
-    empty: int = 0
-    near: bool = False
-    tokens: set[str] = field(default_factory=set)
+SUSPECT_RECORDS = 5000
+"""Records after a checkpoint that an owner who fell silent may have been applying, at most."""
 
 
-class Follower:
-    """Follows the stream of one table. Only the holder of the run's lease may use it."""
+def new_shard(shard: str, parent: str | None, checkpoint: str = "", read_to: int = 0) -> Row:
+    """The row of a shard that nobody has begun."""
+    return {
+        "shard": shard,
+        "parent": parent,
+        "done": False,
+        "owner": "",
+        "checkpoint": checkpoint,
+        "applied": 0,
+        "expired": 0,
+        "read_to": read_to,
+        "last": 0,
+        "tip": 0,
+        "tokens": [],
+        "suspect": 0,
+        "watch": 0,
+    }
 
-    def __init__(self, table: Table) -> None:
-        self.table = table
-        self._stream = str(table.position["stream"])
-        self._first: Mapping[str, str | None] = table.position["shards"]
-        self._last = frozenset(table.position["last"])
-        self._orphans: dict[str, int] = {}
-        self._alone: dict[str, float] = {}
-        self._clock = table.reader.clock
-        self._refreshed = float("-inf")
-        self._server = 0.0
-        self.shards: dict[str, Shard] = {}
-        self.newest = 0.0
-        self.fresh = 0
-        self.sentinels = 0
 
-    def load(self) -> None:
-        """Take up the shards where the last process left them."""
-        for row in self.table.rows("SHARD#"):
-            self.shards[row["shard"]] = Shard(
-                row["shard"],
-                row["parent"],
-                bool(row["done"]),
-                row["checkpoint"],
-                int(row["applied"]),
-                float(row["read_to"]),
-            )
-        for shard, parent in self._first.items():
-            if shard not in self.shards:
-                self._discover(shard, parent)
+def shard_sk(shard: str) -> str:
+    """Where the row of a shard lies."""
+    return f"SHARD#{shard}"
 
-    def restart(self) -> None:
-        """Begin another round of catching up: what is the end now may not be it any more."""
-        self.refresh()
-        for shard in self.shards.values():
-            shard.empty, shard.near = 0, False
 
-    @property
-    def now(self) -> float:
-        """The server's clock, in Unix seconds, to about one second."""
-        return self._server + self._clock() - self._refreshed
+class Replay:
+    """Follows one claimed shard. `watch` numbers the list of touched keys to keep, 0 for none."""
 
-    @property
-    def lag(self) -> float:
-        """Seconds between the newest change applied and now; 0 when all shards are at their end."""
-        if self.at_tip():
-            return 0.0
-        return max(0.0, self.now - (self.newest or float(self.table.position["t0"])))
+    def __init__(self, table: Table, claim: Claim, apply: Apply, watch: int) -> None:
+        self._table = table
+        self._claim = claim
+        self._apply = apply
+        self._watch = watch
+        self._iterator: str | None = None
+        self._empty = 0
+        self._near = False
+        self._unknown = False
 
-    def refresh(self) -> None:
-        """List the shards again. Raises Gap when one that was not finished is gone."""
-        listing = describe_stream(self.table.reader, self.table.streams, self._stream)
-        self._refreshed, self._server = self._clock(), float(listing.now)
-        if not listing.enabled:
-            raise self._gap("its stream was switched off")
-        if listing.view != "NEW_AND_OLD_IMAGES":
-            raise self._gap(f"its stream now has view type {listing.view}")
-        seen = [shard.read_to for shard in self.shards.values()]
-        self._check_age("the stream", max(seen, default=0.0))
-        listed = dict(listing.shards)
-        for shard in self.shards.values():
-            if not shard.done and shard.id not in listed:
-                raise self._gap(f"shard {shard.id} is gone before it was read to its end")
-        for shard_id, parent in listed.items():
-            if shard_id in self.shards:
-                continue
-            if parent and parent not in self.shards and parent not in listed:
-                self._orphans[shard_id] = self._orphans.get(shard_id, 0) + 1
-                if self._orphans[shard_id] > 3:
-                    raise self._gap(f"shard {parent} came and went without being read")
-                continue
-            self._discover(shard_id, parent)
-        alone = self._childless()
-        self._alone = {shard: self._alone.get(shard, self._clock()) for shard in alone}
-        for shard_id, since in self._alone.items():
-            if self._clock() - since > SUCCESSOR:
-                raise self._gap(f"shard {shard_id} ended and nothing came after it")
+    def run(self, seconds: float, live: bool, stopping: Stopping) -> bool:
+        """Apply until the end of the shard, for so long at most; True when the end was reached.
 
-    def step(self) -> int:
-        """Read and apply one window of every shard whose parent is done; the records read."""
-        self.table.guard()
-        if self._clock() - self._refreshed > REFRESH:
-            self.refresh()
-        read, ended = 0, False
-        for shard in list(self.shards.values()):
-            if self._runnable(shard):
-                read += self._window(shard)
-                ended |= shard.done
-        if ended:
-            self.refresh()
-        return read
-
-    def at_tip(self) -> bool:
-        """True when every shard is read to its end, or is moving and seconds behind at most."""
-        polls = self.table.settings.tip_polls
-        return self._whole() and all(
-            shard.done or shard.empty >= polls or shard.near for shard in self.shards.values()
-        )
-
-    def delivered(self, token: str) -> bool:
-        """True when every open shard has delivered a sentinel with this token."""
-        still = [shard for shard in self.shards.values() if not shard.done]
-        return bool(still) and self._whole() and all(token in shard.tokens for shard in still)
-
-    def save(self) -> None:
-        """Remember how far the quiet shards have been read, for the check of retention."""
-        for shard in self.shards.values():
-            if not shard.done and shard.empty >= self.table.settings.tip_polls:
-                shard.read_to = self.now
-                self._put(shard)
-
-    def _whole(self) -> bool:
-        return not self._orphans.keys() - self.shards.keys() and not self._childless()
-
-    def _childless(self) -> list[str]:
-        """Shards that ended since P0 and whose successors are not listed yet."""
-        parents = {shard.parent for shard in self.shards.values()}
-        return [
-            shard.id
-            for shard in self.shards.values()
-            if shard.done and shard.id not in parents and shard.id not in self._last
-        ]
-
-    def _discover(self, shard_id: str, parent: str | None) -> None:
-        shard = Shard(shard_id, parent)
-        if parent in self.shards:
-            shard.read_to = self.shards[parent].read_to
-        self.shards[shard_id] = shard
-        self._put(shard)
-
-    def _runnable(self, shard: Shard) -> bool:
-        if shard.done:
-            return False
-        parent = self.shards.get(shard.parent or "")
-        return parent is None or parent.done
-
-    def _window(self, shard: Shard) -> int:
-        if shard.iterator is None:
-            shard.iterator = self._open(shard)
+        With `live` it goes on at the end, for the whole time.
+        """
+        clock, settings = self._table.machinery.clock, self._table.settings
+        deadline, reached = clock() + seconds, False
         try:
-            answer = self.table.reader.read(
-                self.table.streams.get_records, ShardIterator=shard.iterator, Limit=WINDOW
+            while not stopping():
+                self._table.guard()
+                reached = self._read()
+                over = self._claim.row["done"] or clock() >= deadline
+                if over or (reached and not live):
+                    break
+                if self._empty:
+                    self._table.machinery.sleep(settings.poll)
+        except Exception:
+            with contextlib.suppress(FearlessError, ClientError, BotoCoreError):
+                self._let_go()
+            raise
+        self._let_go()
+        return reached
+
+    def _let_go(self) -> None:
+        """Release the shard; what may still land of an unfinished window becomes suspect."""
+        suspect = SUSPECT_RECORDS if self._unknown else self._claim.row["suspect"]
+        if self._claim.row["owner"]:
+            self._claim.put(owner="", suspect=suspect)
+
+    def _read(self) -> bool:
+        """Read and apply one window; True at the end of what there is."""
+        table, row, limit = self._table, self._claim.row, self._table.settings.window
+        if self._iterator is None:
+            self._iterator = self._open()
+        asked = table.wall()
+        try:
+            answer = table.reader.read(
+                table.clients.streams.get_records, ShardIterator=self._iterator, Limit=limit
             )
         except ClientError as error:
             if code(error) == "ExpiredIteratorException":
-                shard.iterator = None
-                return 0
-            raise self._lost(shard, error) from error
+                self._iterator = None
+                return False
+            raise self._lost(error) from error
         records = answer["Records"]
-        following = answer.get("NextShardIterator")
+        self._iterator = answer.get("NextShardIterator")
+        self._empty = 0 if records else self._empty + 1
+        changes: Row = {}
         if records:
-            done = apply(self.table, records)
-            self.newest = max(self.newest, timestamp(records[-1]))
-            shard.checkpoint = records[-1]["dynamodb"]["SequenceNumber"]
-            shard.applied += done.records
-            self.fresh += done.records
-            shard.read_to = timestamp(records[-1])
-            shard.tokens |= done.tokens
-            shard.near = (
-                len(records) < WINDOW
-                and self.now - timestamp(records[-1]) <= self.table.settings.near
-            )
-        shard.empty = 0 if records else shard.empty + 1
-        shard.iterator = following
-        shard.done = following is None
-        if records or shard.done:
-            self._put(shard)
-        return len(records)
+            changes = self._window(records)
+            age = asked - timestamp(records[-1])
+            self._near = len(records) < limit and age <= table.settings.near
+        reached = self._near or self._empty >= table.settings.tip_polls
+        if reached or self._iterator is None:
+            changes |= {"tip": int(asked * 1000)}
+            if not records:
+                changes |= {"read_to": int(asked)}
+        if self._iterator is None:
+            changes |= {"done": True, "owner": ""}
+        if records or self._iterator is None or (reached and self._empty % 20 == 0):
+            self._claim.put(**changes)
+        else:
+            self._claim.row = {**row, **changes}
+        return reached
 
-    def _open(self, shard: Shard) -> str:
+    def _window(self, records: Sequence[Mapping[str, Any]]) -> Row:
+        """Apply the records; the changes of the row that say so."""
+        table, row = self._table, self._claim.row
+        self._unknown = False
+        caller = table.caller(self._missed)
+        found = window(table, records)
+        touched = self._apply(table, caller, found)
+        number = int(row["v"]) >> 40
+        if self._watch:
+            keep(table, table.reader, f"{DIRTY}{self._watch:06d}#", touched, claim=number)
+        left = int(row["suspect"])
+        if left or self._unknown:
+            due = table.wall() + table.settings.zombie + 2
+            keep(table, table.reader, SUSPECTS, touched, due, number)
+        self._unknown = False
+        last = timestamp(records[-1])
+        return {
+            "checkpoint": records[-1]["dynamodb"]["SequenceNumber"],
+            "applied": int(row["applied"]) + found.records,
+            "expired": int(row["expired"]) + found.expired,
+            "read_to": int(last),
+            "last": int(last * 1000),
+            "tokens": sorted({*row["tokens"], *found.tokens})[-20:],
+            "suspect": max(0, left - len(records)),
+        }
+
+    def _missed(self) -> None:
+        self._unknown = True
+
+    def _open(self) -> str:
+        table, row = self._table, self._claim.row
         request: dict[str, Any] = {"ShardIteratorType": "TRIM_HORIZON"}
-        if shard.checkpoint:
+        if row["checkpoint"]:
             request = {
                 "ShardIteratorType": "AFTER_SEQUENCE_NUMBER",
-                "SequenceNumber": shard.checkpoint,
+                "SequenceNumber": row["checkpoint"],
             }
         try:
-            answer = self.table.reader.read(
-                self.table.streams.get_shard_iterator,
-                StreamArn=self._stream,
-                ShardId=shard.id,
+            answer = table.reader.read(
+                table.clients.streams.get_shard_iterator,
+                StreamArn=table.position["stream"],
+                ShardId=row["shard"],
                 **request,
             )
         except ClientError as error:
-            raise self._lost(shard, error) from error
-        self._check_age(f"shard {shard.id}", shard.read_to)
+            raise self._lost(error) from error
+        check_age(table, f"shard {row['shard']}", int(row["read_to"]))
         return str(answer["ShardIterator"])
 
-    def _check_age(self, what: str, read_to: float) -> None:
-        age = self.now - max(read_to, float(self.table.position["t0"]))
-        if age > RETENTION:
-            raise self._gap(
-                f"{what} was last read {age / 3600:.0f} hours ago, and streams keep 24 hours only"
-            )
-
-    def _lost(self, shard: Shard, error: ClientError) -> Exception:
+    def _lost(self, error: ClientError) -> Exception:
+        shard = self._claim.row["shard"]
         if code(error) == "TrimmedDataAccessException":
-            return self._gap(f"shard {shard.id} was trimmed past what had been applied")
+            return gap(self._table, f"shard {shard} was trimmed past what had been applied")
         if code(error) == "ResourceNotFoundException":
-            return self._gap(f"shard {shard.id} or its stream does not exist any more")
+            return gap(self._table, f"shard {shard} or its stream does not exist any more")
         return error
 
-    def _gap(self, what: str) -> Gap:
-        return Gap(f"table {self.table.name} ({self.table.source.table}): {what}")
 
-    def _put(self, shard: Shard) -> None:
-        self.table.put_row(
-            f"SHARD#{shard.id}",
-            {
-                "shard": shard.id,
-                "parent": shard.parent,
-                "done": shard.done,
-                "checkpoint": shard.checkpoint,
-                "applied": shard.applied,
-                "read_to": int(shard.read_to),
-            },
+def check_age(table: Table, what: str, read_to: float) -> None:
+    """Raise Gap when what was last read so long ago may have been trimmed since."""
+    age = table.wall() - max(read_to, float(table.position["t0"]))
+    if age > RETENTION:
+        raise gap(
+            table,
+            f"{what} was last read {age / 3600:.0f} hours ago, and streams keep 24 hours only",
         )
+
+
+def gap(table: Table, what: str) -> Gap:
+    """The error for changes that are lost."""
+    return Gap(f"table {table.name} ({table.source.table}): {what}")

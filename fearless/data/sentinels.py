@@ -9,10 +9,8 @@ from botocore.exceptions import ClientError
 
 from fearless.data.calls import code, explain
 from fearless.data.context import Table
-from fearless.data.replay import Follower
 from fearless.data.state import CONDITION_FAILED
 from fearless.data.tables import SENTINEL, SENTINEL_MARK, TableInfo, Typed
-from fearless.errors import FearlessError
 
 
 def sentinel_key(info: TableInfo, token: str, number: int) -> Typed:
@@ -23,60 +21,46 @@ def sentinel_key(info: TableInfo, token: str, number: int) -> Typed:
     return {name: {info.types[name]: values[info.types[name]]} for name in info.keys}
 
 
-def write_sentinel(table: Table, token: str, number: int) -> None:
-    """Put one into the source, never over an item that is there."""
-    key = sentinel_key(table.source, token, number)
+def write_sentinels(
+    table: Table, token: str, first: int, count: int, info: TableInfo | None = None
+) -> None:
+    """Put `count` of them into the source, never over an item that is there."""
+    for number in range(first, first + count):
+        _write(table, token, number, info or table.source)
+
+
+def _write(table: Table, token: str, number: int, info: TableInfo) -> None:
+    key = sentinel_key(info, token, number)
     try:
-        table.keeper.write(
-            table.source_client.put_item,
-            TableName=table.source.table,
+        table.reader.write(
+            _client(table, info).put_item,
+            TableName=info.table,
             Item={**key, SENTINEL_MARK: {"S": token}},
             ConditionExpression="attribute_not_exists(#key)",
-            ExpressionAttributeNames={"#key": table.source.keys[0]},
+            ExpressionAttributeNames={"#key": info.keys[0]},
         )
     except ClientError as error:
         if code(error) != CONDITION_FAILED:
-            raise explain(error, f"writing a sentinel to {table.source.table}") from error
+            raise explain(error, f"writing a sentinel to {info.table}") from error
 
 
-def delete_sentinels(table: Table, token: str, count: int) -> None:
+def delete_sentinels(table: Table, token: str, count: int, info: TableInfo | None = None) -> None:
     """Take those of a drain out of the source again, written or not."""
+    info = info or table.source
     for number in range(count):
         request: dict[str, Any] = {
-            "TableName": table.source.table,
-            "Key": sentinel_key(table.source, token, number),
+            "TableName": info.table,
+            "Key": sentinel_key(info, token, number),
             "ConditionExpression": "#mark = :token",
             "ExpressionAttributeNames": {"#mark": SENTINEL_MARK},
             "ExpressionAttributeValues": {":token": {"S": token}},
         }
         try:
-            table.keeper.write(table.source_client.delete_item, **request)
+            table.reader.write(_client(table, info).delete_item, **request)
         except ClientError as error:
             if code(error) != CONDITION_FAILED:
-                raise explain(error, f"deleting a sentinel of {table.source.table}") from error
+                raise explain(error, f"deleting a sentinel of {info.table}") from error
 
 
-def drain(table: Table, follower: Follower, token: str, limit: int) -> None:
-    """Write sentinels until every open shard has delivered one, everything before it applied."""
-    deadline = table.reader.clock() + table.settings.drain
-    follower.refresh()
-    number, quiet = 0, 0
-    while not follower.delivered(token):
-        if table.reader.clock() > deadline:
-            raise FearlessError(
-                f"table {table.name}: not every shard of {table.source.table} delivered a mark "
-                f"within {table.settings.drain:.0f} s; nothing was switched: try again"
-            )
-        if number < limit and quiet % table.settings.tip_polls == 0:
-            for _ in range(max(2, 2 * len(follower.shards))):
-                if number < limit:
-                    follower.sentinels = number + 1
-                    write_sentinel(table, token, number)
-                    number += 1
-        if follower.step():
-            quiet = 0
-        else:
-            quiet += 1
-            table.reader.sleep(table.settings.poll)
-        if follower.delivered(token):
-            follower.refresh()
+def _client(table: Table, info: TableInfo) -> Any:
+    return table.clients.target if info is table.target else table.clients.source

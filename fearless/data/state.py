@@ -1,7 +1,9 @@
 """The rows a data run remembers itself by. They are the only truth: any process can go on.
 
-`RUN#id / META` is the run and its lease in one row. Everything else is of one generation
-(a recopy begins another): `RUN#id#G0001 / T#orders#SEG#0003`, `...#SHARD#<id>`, `...#Q#<hash>`.
+`RUN#id / META` is the run and its coordinator's lease in one row, `RUN#id / WORKER#<id>` a worker
+and its lease. Everything else is of one generation (a recopy begins another):
+`RUN#id#G0001 / T#orders#SEG#0003`, `...#SHARD#<id>`, `...#Q#<hash>`. A row's version `v` is the
+number of its claim, shifted by 40 bits, plus a counter: who lost a claim can never write again.
 """
 
 from __future__ import annotations
@@ -14,7 +16,7 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from fearless.data.calls import Caller, code
-from fearless.data.items import Item
+from fearless.data.items import Item, decode
 from fearless.errors import FearlessError
 
 Row = dict[str, Any]
@@ -22,22 +24,24 @@ CONDITION_FAILED = "ConditionalCheckFailedException"
 
 
 class Outdated(FearlessError):
-    """Another process has taken the run over."""
+    """Another worker has taken the row over."""
 
 
-def _plain(value: Any) -> Any:
-    if isinstance(value, Decimal):
-        return int(value) if value == value.to_integral_value() else value
-    if isinstance(value, dict):
-        return {name: _plain(member) for name, member in value.items()}
-    if isinstance(value, list):
-        return [_plain(member) for member in value]
-    return value
+def _plain(typed: Mapping[str, Any]) -> Any:
+    ((kind, raw),) = typed.items()
+    if kind == "N":
+        number = Decimal(raw)
+        return int(number) if number == number.to_integral_value() else number
+    if kind == "M":
+        return {name: _plain(member) for name, member in raw.items()}
+    if kind == "L":
+        return [_plain(member) for member in raw]
+    return decode(typed)
 
 
 def load(typed: Mapping[str, Any]) -> Row:
     """A row as plain values; whole numbers are ints."""
-    return {name: _plain(value) for name, value in Item(dict(typed)).items()}
+    return {name: _plain(value) for name, value in typed.items()}
 
 
 class StateTable:
@@ -99,14 +103,71 @@ class StateTable:
                 return rows
             request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
-    def put(self, caller: Caller, generation: int, epoch: int, sk: str, row: Row) -> None:
-        """Write a row unless a newer one is there: a late repetition can never undo a later one.
+    def row(self, caller: Caller, generation: int, sk: str) -> Row | None:
+        """One row, read consistently."""
+        answer = caller.read(
+            self._client.get_item,
+            TableName=self._table,
+            Key={"pk": {"S": self._partition(generation)}, "sk": {"S": sk}},
+            ConsistentRead=True,
+        )
+        return load(answer["Item"]) if "Item" in answer else None
 
-        Raises Outdated when another process with a higher epoch has written it.
+    def replace(
+        self, caller: Caller, generation: int, sk: str, row: Row, seen: int | None
+    ) -> Row | None:
+        """Write a row that is still at version `seen` (None: absent) as its next claim.
+
+        Returns the row as it is now, or None when somebody else was quicker.
+        """
+        version = (((seen or 0) >> 40) + 1) << 40
+        full = {**row, "pk": self._partition(generation), "sk": sk, "v": version}
+        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
+        if seen is not None:
+            condition = {
+                "ConditionExpression": "v = :seen",
+                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
+            }
+        try:
+            caller.write(
+                self._client.put_item, TableName=self._table, Item=Item.of(full).typed, **condition
+            )
+        except ClientError as error:
+            if code(error) != CONDITION_FAILED:
+                raise
+            now = self.row(caller, generation, sk)
+            return full if now is not None and _same(now, full) else None
+        return full
+
+    def delete(self, caller: Caller, generation: int, sk: str, claim: int | None = None) -> bool:
+        """Remove a row (only if nobody came after the `claim`-th claim). False: somebody did."""
+        condition: dict[str, Any] = {}
+        if claim is not None:
+            condition = {
+                "ConditionExpression": "attribute_not_exists(pk) OR v < :next",
+                "ExpressionAttributeValues": {":next": {"N": str((claim + 1) << 40)}},
+            }
+        try:
+            caller.write(
+                self._client.delete_item,
+                TableName=self._table,
+                Key={"pk": {"S": self._partition(generation)}, "sk": {"S": sk}},
+                **condition,
+            )
+        except ClientError as error:
+            if code(error) != CONDITION_FAILED:
+                raise
+            return False
+        return True
+
+    def put(self, caller: Caller, generation: int, claim: int, sk: str, row: Row) -> None:
+        """Write a row of the `claim`-th claim; a late repetition can never undo a later one.
+
+        Raises Outdated when another worker has claimed it since.
         """
         with self._lock:
             self._counter += 1
-            version = (epoch << 40) + self._counter
+            version = (claim << 40) + self._counter
         row = {**row, "pk": self._partition(generation), "sk": sk, "v": version}
         try:
             caller.write(
@@ -125,11 +186,11 @@ class StateTable:
                 Key={"pk": {"S": row["pk"]}, "sk": {"S": sk}},
                 ConsistentRead=True,
             ).get("Item")
-            if found is None or int(found["v"]["N"]) >> 40 > epoch:
-                raise Outdated("another process has taken this run over") from error
+            if found is None or int(found["v"]["N"]) >> 40 > claim:
+                raise Outdated("another worker has taken this part over") from error
 
     def _partition(self, generation: int) -> str:
-        return f"{self._pk}#G{generation:04d}"
+        return f"{self._pk}#G{generation:04d}" if generation else self._pk
 
 
 def _same(found: Row, written: Row) -> bool:

@@ -1,20 +1,32 @@
-"""Compare the target with T(source) by digests, and name every item that differs."""
+"""Compare the target with T(source): digests first, then only what is in unequal buckets."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Literal
 
 from fearless.data.canonical import digest, item_bytes
-from fearless.data.changes import Kind
 from fearless.data.context import Table
+from fearless.data.digest import outputs
 from fearless.data.digests import Buckets
-from fearless.data.reconcile import read_source, read_target
+from fearless.data.fetch import fetch
+from fearless.data.identity import unit_id
+from fearless.data.level import Level, levels
+from fearless.data.scan import scan
+from fearless.data.state import Row
 from fearless.data.tables import Typed, show
+from fearless.data.touched import Touched
 from fearless.data.work import Runner
+from fearless.interfaces import Verdict
+
+Kind = Literal["missing", "extra", "different", "quarantined", "moving"]
+"""In what way a target item is not as T(source) has it."""
+
+LIMIT = 1000
+"""Units that are looked at one by one; with more, the tables are simply not equal."""
 
 
 @dataclass(frozen=True)
@@ -33,184 +45,177 @@ class Mismatch:
 
 @dataclass
 class Found:
-    """What a comparison of one table saw."""
+    """What a comparison of one table saw. `strays` are target keys that nothing owns."""
 
     compared: int = 0
     ignored: Counter[str] = field(default_factory=Counter)
-    candidates: dict[bytes, tuple[Typed, Typed | None]] = field(default_factory=dict)
-    failed: dict[bytes, Typed] = field(default_factory=dict)
+    candidates: dict[bytes, Touched] = field(default_factory=dict)
+    strays: list[Typed] = field(default_factory=list)
+    one_way: int = 0
+
+    def add(self, table: Table, source: Typed, key: Typed) -> None:
+        """A unit to look at, and a target key of its."""
+        key_id = unit_id(table, source)
+        before = self.candidates.get(key_id)
+        keys = [*before.targets, key] if before else [key]
+        self.candidates[key_id] = Touched(source, keys)
 
 
-def scan(table: Table, side: Literal["source", "target"], segment: int) -> Iterator[list[Typed]]:
-    """The pages of one segment of one side."""
-    client = table.source_client if side == "source" else table.target_client
-    info = table.source if side == "source" else table.target
-    request: dict[str, Any] = {
-        "TableName": info.table,
-        "ConsistentRead": True,
-        "Segment": segment,
-        "TotalSegments": table.settings.segments,
+def compare(table: Table, rows: Sequence[Row], total: int, runner: Runner, halt: Any) -> Found:
+    """From the digests of every part: what is unequal, looked up by scanning once more."""
+    sides: dict[str, Buckets] = {}
+    for row in rows:
+        side, buckets = row["part"].partition("/")[0], Buckets.unpack(row["blob"])
+        sides[side] = sides[side].merge([buckets]) if side in sides else buckets
+    found = Found(compared=sides["target"].total)
+    found.one_way = sum(int(row["irreversible"]) for row in rows)
+    for row in rows:
+        for key in row["failures"]:
+            found.candidates[unit_id(table, key)] = Touched(key, [])
+    unequal = sides["source"].unequal(sides["target"])
+    if unequal:
+        _candidates(table, found, unequal, sides["target"], total, runner, halt)
+    return found
+
+
+def _candidates(
+    table: Table,
+    found: Found,
+    unequal: frozenset[int],
+    buckets: Buckets,
+    total: int,
+    runner: Runner,
+    halt: Any,
+) -> None:
+    info = table.target
+
+    def wanted(segment: int) -> dict[bytes, tuple[int, Typed, Typed]]:
+        return {
+            key_id: (digest(output), info.key(output), unit)
+            for key_id, output, unit in outputs(table, segment, total)
+            if buckets.bucket(key_id) in unequal
+        }
+
+    def present(segment: int) -> dict[bytes, tuple[int, Typed]]:
+        return {
+            key_id: (digest(item), item)
+            for items in scan(table, "target", segment, total)
+            for item in items
+            if buckets.bucket(key_id := info.key_id(item)) in unequal
+        }
+
+    segments = range(total)
+    tasks: list[Callable[[], Any]] = [partial(wanted, n) for n in segments]
+    tasks += [partial(present, n) for n in segments]
+    parts = runner(tasks, halt)
+    want = {k: v for part in parts[:total] for k, v in part.items()}
+    have = {k: v for part in parts[total:] for k, v in part.items()}
+    for key_id, (value, key, source) in want.items():
+        if key_id not in have or have[key_id][0] != value:
+            found.add(table, source, key)
+    for key_id in have.keys() - want.keys():
+        _extra(table, found, have[key_id][1])
+
+
+def _extra(table: Table, found: Found, item: Typed) -> None:
+    key = table.target.key(item)
+    if table.target.test(key):
+        found.ignored["test items"] += 1
+    elif table.target.sentinel(item):
+        found.ignored["sentinels"] += 1
+    elif (source := table.migrate.owner(item)) is None:
+        found.strays.append(key)
+    else:
+        found.add(table, source, key)
+
+
+def differing(table: Table, wanted: Iterable[Touched]) -> dict[bytes, tuple[Level, list[Mismatch]]]:
+    """The level of each unit, and in what way the target is not as it says, if in any."""
+    entries = {unit_id(table, entry.source): entry for entry in wanted}
+    found = levels(table, [entry.source for entry in entries.values()])
+    keys: dict[bytes, dict[bytes, Typed]] = {}
+    for key_id, entry in entries.items():
+        mine = {table.target.key_id(key): key for key in entry.targets}
+        for target_id, output in found[key_id].outcome.outputs.items():
+            mine[target_id] = table.target.key(output)
+        keys[key_id] = mine
+    everything = [key for mine in keys.values() for key in mine.values()]
+    there = fetch(table.reader, table.clients.target, table.target, everything)
+    return {
+        key_id: (level, list(_mismatches(table, entries[key_id], level, keys[key_id], there)))
+        for key_id, level in found.items()
     }
-    if table.settings.page:
-        request["Limit"] = table.settings.page
-    while True:
-        table.guard()
-        page = table.reader.read(client.scan, **request)
-        yield page["Items"]
-        if "LastEvaluatedKey" not in page:
-            return
-        request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
 
 
-class Comparison:
-    """One comparison of one table: digests first, then only the buckets that differ."""
-
-    def __init__(self, table: Table, progress: Callable[[int], None]) -> None:
-        self.table = table
-        self.found = Found()
-        self._progress = progress
-
-    def run(self, runner: Runner) -> Found:
-        """Scan both sides; the candidates are keys to look at again, one by one."""
-        segments = range(self.table.settings.segments)
-        tasks = [partial(self._source, n) for n in segments]
-        tasks += [partial(self._target, n) for n in segments]
-        parts = runner(tasks, self.table.halt)
-        half = len(segments)
-        source = Buckets(self.table.settings.buckets).merge(parts[:half])
-        target = Buckets(self.table.settings.buckets).merge(parts[half:])
-        self.found.compared = target.total
-        unequal = source.unequal(target)
-        if unequal:
-            self._candidates(runner, unequal)
-        return self.found
-
-    def outputs(self, segment: int) -> Iterator[tuple[bytes, Typed, Typed]]:
-        """Every `(target key id, output, source item)` of a segment; failures are noted."""
-        table = self.table
-        for items in scan(table, "source", segment):
-            for item in items:
-                if table.source.sentinel(item):
-                    continue
-                outcome = table.migrate(item)
-                if outcome.failure:
-                    self.found.failed[table.source.key_id(item)] = table.source.key(item)
-                for key_id, output in outcome.outputs.items():
-                    yield key_id, output, item
-            self._progress(len(items))
-
-    def _source(self, segment: int) -> Buckets:
-        buckets = Buckets(self.table.settings.buckets)
-        for key_id, output, _ in self.outputs(segment):
-            buckets.add(key_id, output)
-        return buckets
-
-    def _target(self, segment: int) -> Buckets:
-        buckets = Buckets(self.table.settings.buckets)
-        info = self.table.target
-        for items in scan(self.table, "target", segment):
-            for item in items:
-                buckets.add(info.key_id(item), item)
-            self._progress(len(items))
-        return buckets
-
-    def _candidates(self, runner: Runner, unequal: frozenset[int]) -> None:
-        info, size = self.table.target, Buckets(self.table.settings.buckets)
-
-        def wanted(segment: int) -> dict[bytes, tuple[int, Typed, Typed]]:
-            return {
-                key_id: (digest(output), info.key(output), self.table.source.key(item))
-                for key_id, output, item in self.outputs(segment)
-                if size.bucket(key_id) in unequal
-            }
-
-        def present(segment: int) -> dict[bytes, tuple[int, Typed]]:
-            return {
-                key_id: (digest(item), info.key(item))
-                for items in scan(self.table, "target", segment)
-                for item in items
-                if size.bucket(key_id := info.key_id(item)) in unequal
-            }
-
-        segments = range(self.table.settings.segments)
-        tasks: list[Callable[[], Any]] = [partial(wanted, n) for n in segments]
-        tasks += [partial(present, n) for n in segments]
-        parts = runner(tasks, self.table.halt)
-        want = {k: v for part in parts[: len(segments)] for k, v in part.items()}
-        have = {k: v for part in parts[len(segments) :] for k, v in part.items()}
-        for key_id in want.keys() | have.keys():
-            if key_id not in want:
-                self._extra(key_id, have[key_id][1])
-            elif key_id not in have or have[key_id][0] != want[key_id][0]:
-                self.found.candidates[key_id] = (want[key_id][1], want[key_id][2])
-
-    def _extra(self, key_id: bytes, key: Typed) -> None:
-        if self.table.target.test(key):
-            self.found.ignored["test items"] += 1
-        elif self.table.target.sentinel(key):
-            self.found.ignored["sentinels"] += 1
-        else:
-            self.found.candidates[key_id] = (key, self.table.migrate.owner(key))
-
-
-@dataclass
-class Look:
-    """One key looked at: what the source was, and whether the target was right."""
-
-    kind: Kind | None
-    state: bytes | None
-    still: bool
-
-
-def look(table: Table, key: Typed, source: Typed | None) -> Look:
-    """Read source, target, source again; the kind is None when the target is as it should be."""
-    before = read_source(table, source) if source else None
-    outcome = table.migrate(before)
-    have = read_target(table, key)
-    still = source is None or read_source(table, source) == before
-    want = outcome.outputs.get(table.target.key_id(key))
-    state = item_bytes(before) if before is not None else None
-    if outcome.failure:
-        return Look("quarantined", state, still)
-    if want is None:
-        return Look(None if have is None else "extra", state, still)
-    if have is None:
-        return Look("missing", state, still)
-    equal = item_bytes(have) == item_bytes(want)
-    return Look(None if equal else "different", state, still)
+def _mismatches(
+    table: Table,
+    entry: Touched,
+    level: Level,
+    keys: Mapping[bytes, Typed],
+    there: Mapping[bytes, Typed],
+) -> Iterable[Mismatch]:
+    if level.outcome.failure:
+        failure = level.outcome.failure
+        why = f"quarantined, {failure.transform}: {failure.error}"
+        yield Mismatch(table.name, "quarantined", entry.source, entry.source, why)
+        return
+    for target_id, key in keys.items():
+        want, have = level.outcome.outputs.get(target_id), there.get(target_id)
+        kind: Kind | None = None
+        if want is None and have is not None and not table.target.test(key):
+            kind = "extra"
+        elif want is not None and have is None:
+            kind = "missing"
+        elif want is not None and have is not None and item_bytes(want) != item_bytes(have):
+            kind = "different"
+        if kind is not None:
+            yield Mismatch(table.name, kind, key, entry.source)
 
 
 def settle(
-    table: Table, found: Found, catch_up: Callable[[], None], limit: int = 1000
+    table: Table, found: Iterable[Touched], again: Callable[[], None], rounds: int
 ) -> list[Mismatch]:
-    """Look at every candidate until it is right, or wrong while its source stands still.
+    """Look at every unit until it is right, or wrong while its source stands still.
 
-    A mismatch is real when the source item did not change over a whole catching up, several
-    times. A key that keeps changing is reported too: silence would not be proof.
+    A mismatch is real when the source did not change over a whole catching up, several times.
+    A unit that keeps changing is reported too: silence would not be proof.
     """
-    left = list(found.candidates.values())
-    over = left[limit:]
-    seen: list[tuple[bytes | None, int]] = [(b"never", 0)] * len(left[:limit])
-    open_keys = list(zip(left[:limit], seen, strict=True))
-    real: list[Mismatch] = []
-    for _ in range(table.settings.rounds * 6):
-        if not open_keys:
-            break
-        catch_up()
-        again = []
-        for (key, source), (state, strikes) in open_keys:
-            now = look(table, key, source)
-            if now.kind is None:
-                continue
-            strikes = strikes + 1 if now.still and now.state == state else 0
-            if strikes >= table.settings.rounds - 1:
-                real.append(Mismatch(table.name, now.kind, key, source))
-            else:
-                again.append(((key, source), (now.state, strikes)))
-        open_keys = again
-    real += [
-        Mismatch(table.name, "moving", key, source, "kept changing while it was compared")
-        for (key, source), _ in open_keys
+    wanted = list(found)
+    over = [
+        Mismatch(table.name, "different", entry.source, entry.source, "not looked at again")
+        for entry in wanted[LIMIT:]
     ]
-    real += [Mismatch(table.name, "different", k, s, "not looked at again") for k, s in over]
-    return real
+    left = {unit_id(table, entry.source): entry for entry in wanted[:LIMIT]}
+    states: dict[bytes, tuple[bytes, int]] = {}
+    real: list[Mismatch] = []
+    for _ in range(rounds * 6):
+        if not left:
+            break
+        again()
+        for key_id, (level, wrong) in differing(table, left.values()).items():
+            state, strikes = states.get(key_id, (None, 0))
+            strikes = strikes + 1 if state == level.state else 0
+            states[key_id] = (level.state, strikes)
+            if not wrong:
+                del left[key_id]
+            elif strikes >= rounds - 1:
+                real += wrong
+                del left[key_id]
+    moving = "kept changing while it was compared"
+    real += [Mismatch(table.name, "moving", e.source, e.source, moving) for e in left.values()]
+    return real + over
+
+
+def verdict(found: Sequence[Found], mismatches: Sequence[Mismatch]) -> Verdict:
+    """What several tables' comparisons come to."""
+    ignored: dict[str, int] = {}
+    for part in found:
+        for name, count in part.ignored.items():
+            ignored[name] = ignored.get(name, 0) + count
+    return Verdict(
+        compared=sum(part.compared for part in found),
+        missing=tuple(str(m) for m in mismatches if m.kind in ("missing", "quarantined")),
+        extra=tuple(str(m) for m in mismatches if m.kind == "extra"),
+        different=tuple(str(m) for m in mismatches if m.kind in ("different", "moving")),
+        ignored=ignored,
+    )

@@ -15,6 +15,8 @@ from fearless.errors import FearlessError
 BATCH = 25
 _REFUSED = frozenset({"ValidationException", "ItemCollectionSizeLimitExceededException"})
 
+Request = dict[str, Any]
+
 
 @dataclass(frozen=True)
 class Op:
@@ -26,7 +28,7 @@ class Op:
     source: bytes
 
     @property
-    def request(self) -> dict[str, Any]:
+    def request(self) -> Request:
         """As BatchWriteItem wants it."""
         if self.item is None:
             return {"DeleteRequest": {"Key": self.key}}
@@ -51,46 +53,64 @@ class Writer:
 
     def write(self, ops: Iterable[Op]) -> list[Rejected]:
         """Do all of them, in no order; one operation per key. Returns those refused."""
-        pending = list(ops)
-        self._caller.rng.shuffle(pending)
-        rejected: list[Rejected] = []
-        for start in range(0, len(pending), BATCH):
-            rejected += self._batch(pending[start : start + BATCH])
-        return rejected
+        asked = {op.key_id: op for op in ops}
+        refused = self._all([op.request for op in asked.values()])
+        return [Rejected(asked[self._id(request)], message) for request, message in refused]
 
-    def _batch(self, ops: Sequence[Op]) -> list[Rejected]:
-        left, attempt, since = {op.key_id: op for op in ops}, 0, self._caller.clock()
+    def put(self, items: Iterable[Typed]) -> list[tuple[Typed, str]]:
+        """Put items of different keys, in no order. Returns those refused, with the reason."""
+        refused = self._all([{"PutRequest": {"Item": item}} for item in items])
+        return [(request["PutRequest"]["Item"], message) for request, message in refused]
+
+    def _all(self, requests: list[Request]) -> list[tuple[Request, str]]:
+        """Each batch takes requests from all over: neighbours would hit one partition together."""
+        refused: list[tuple[Request, str]] = []
+        count = -(-len(requests) // BATCH)
+        for start in self._caller.rng.sample(range(count), count):
+            refused += self._batch(requests[start::count])
+        return refused
+
+    def _batch(self, left: list[Request]) -> list[tuple[Request, str]]:
+        caller, table = self._caller, self._info.table
+        attempt, since = 0, caller.clock()
         while left:
+            if caller.brake is not None:
+                caller.brake.acquire(len(left), caller.guard)
             try:
-                answer = self._caller.write(
-                    self._client.batch_write_item,
-                    RequestItems={self._info.table: [op.request for op in left.values()]},
-                )
+                answer = caller.write(self._client.batch_write_item, RequestItems={table: left})
             except ClientError as error:
                 if code(error) not in _REFUSED:
-                    raise explain(error, f"writing to {self._info.table}") from error
-                return self._bisect(list(left.values()), error)
-            unprocessed = answer.get("UnprocessedItems", {}).get(self._info.table, [])
+                    raise explain(error, f"writing to {table}") from error
+                return self._bisect(left, error)
+            unprocessed = (answer.get("UnprocessedItems") or {}).get(table) or []
+            if not unprocessed:
+                return []
+            if caller.brake is not None:
+                caller.brake.throttled(len(unprocessed) / len(left))
             if len(unprocessed) < len(left):
-                attempt, since = 0, self._caller.clock()
-            left = {op.key_id: op for op in map(left.__getitem__, map(self._id, unprocessed))}
-            if left:
-                if self._caller.clock() - since > self._caller.patience:
-                    raise FearlessError(
-                        f"{self._info.table} took none of {len(left)} writes for "
-                        f"{self._caller.patience:.0f} s: raise its write capacity, then run again"
-                    )
-                self._caller.pause(attempt)
-                attempt += 1
+                attempt, since = 0, caller.clock()
+            left = unprocessed
+            if caller.clock() - since > caller.patience:
+                raise FearlessError(
+                    f"{table} took none of {len(left)} writes for {caller.patience:.0f} s: raise "
+                    "its write capacity, then run again"
+                )
+            caller.pause(attempt)
+            attempt += 1
         return []
 
-    def _bisect(self, ops: list[Op], error: ClientError) -> list[Rejected]:
-        if len(ops) == 1:
-            return [Rejected(ops[0], str(error.response["Error"].get("Message", "")))]
-        middle = len(ops) // 2
-        return self._batch(ops[:middle]) + self._batch(ops[middle:])
+    def _bisect(self, requests: list[Request], error: ClientError) -> list[tuple[Request, str]]:
+        if len(requests) == 1:
+            return [(requests[0], str(error.response["Error"].get("Message", "")))]
+        middle = len(requests) // 2
+        return self._batch(requests[:middle]) + self._batch(requests[middle:])
 
-    def _id(self, request: dict[str, Any]) -> bytes:
+    def _id(self, request: Request) -> bytes:
         if "PutRequest" in request:
             return self._info.key_id(request["PutRequest"]["Item"])
         return self._info.key_id(request["DeleteRequest"]["Key"])
+
+
+def batches(keys: Sequence[Any], size: int) -> Iterable[Sequence[Any]]:
+    """Slices of at most `size`."""
+    return (keys[start : start + size] for start in range(0, len(keys), size))

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
+from fearless.data.job import Job
+from fearless.data.unit import Unit
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import (
     BuildContext,
@@ -18,6 +20,7 @@ from fearless.interfaces import (
     MachineImage,
     Release,
     Report,
+    Sample,
     Stack,
     Verdict,
 )
@@ -59,6 +62,12 @@ class FakeCloud:
     def client(self, service: str) -> Any:
         """The client given for that service."""
         return self.clients[service]
+
+    def credentials(self) -> Any:
+        """Of nobody."""
+        from botocore.credentials import Credentials
+
+        return Credentials("fake", "fake")
 
     def parameters(self, stack_name: str) -> dict[str, str]:
         """None."""
@@ -199,7 +208,10 @@ class FakeProvisioner:
 
 @dataclass
 class FakeStore:
-    """Remembers who may write, and every call; `fail` names a method that is to raise."""
+    """Remembers who may write, and every call; `fail` names a method that is to raise.
+
+    `held` is what is in quarantine, `written` what was written since the turn.
+    """
 
     log: list[str] = field(default_factory=list)
     writers: set[str] = field(default_factory=set)
@@ -207,6 +219,9 @@ class FakeStore:
     states: dict[str, DataState] = field(default_factory=dict)
     verdict: Verdict = field(default_factory=lambda: Verdict(10))
     fail: str = ""
+    held: list[Mapping[str, Any]] = field(default_factory=list)
+    samples: list[Sample] = field(default_factory=list)
+    written: list[Mapping[str, Any]] = field(default_factory=list)
 
     def _call(self, name: str, stack: Stack | None = None) -> None:
         self.log.append(f"{name} {stack.name}" if stack else name)
@@ -214,20 +229,21 @@ class FakeStore:
             raise FearlessError(f"{name} failed")
 
     def state(self, run: DataRun) -> DataState:
-        """What copy left."""
-        return self.states.get(run.id, DataState())
+        """What copy left, or the turn."""
+        held = len(self.held)
+        return replace(self.states.get(_side(run), DataState()), quarantined=held)
 
     def copy(self, run: DataRun, report: Report) -> DataState:
         """Everything at once."""
         self._call("copy")
         done = DataState("replay", read=10, written=12, dropped=1, changed=5)
-        return self.states.setdefault(run.id, done)
+        return self.states.setdefault(_side(run), done)
 
     def follow(self, run: DataRun, report: Report) -> DataState:
         """No lag."""
-        self._call("follow")
-        self.states[run.id] = replace(self.state(run), applied=3, lag=0.1)
-        return self.states[run.id]
+        self._call("follow back" if run.back else "follow")
+        self.states[_side(run)] = replace(self.state(run), applied=3, lag=0.1, suspects=0)
+        return self.state(run)
 
     def verified(self, run: DataRun) -> bool:
         """Whether it was compared before."""
@@ -238,13 +254,51 @@ class FakeStore:
         self._call("verify still" if still else "verify")
         return self.verdict
 
+    def repair(self, run: DataRun, report: Report) -> Verdict:
+        """What the test says."""
+        self._call("repair")
+        self.held.clear()
+        return self.verdict
+
     def quarantine(self, run: DataRun) -> Sequence[Mapping[str, Any]]:
-        """Empty."""
-        return []
+        """What the test put there."""
+        return list(self.held)
+
+    def retry(self, run: DataRun, report: Report) -> DataState:
+        """It works now."""
+        self._call("retry")
+        self.held.clear()
+        return self.state(run)
+
+    def waive(self, run: DataRun, table: str, key: Mapping[str, Any], reason: str) -> None:
+        """Not held any more."""
+        self._call("waive")
+        found = [row for row in self.held if (row["table"], row["key"]) == (table, key)]
+        if not found:
+            raise Refused(f"{table} {dict(key)} is not in quarantine")
+        self.held.remove(found[0])
+
+    def sample(self, run: DataRun, count: int, report: Report) -> Sequence[Sample]:
+        """What the test says."""
+        self._call("sample")
+        return self.samples
+
+    def turn(self, run: DataRun, report: Report) -> None:
+        """From now on there is a way back."""
+        self._call("turn")
+        for stack in (run.source, run.target):
+            if self.writable(stack):
+                raise Refused(f"{stack.name} may be written")
+        self.states[_side(replace(run, back=True))] = DataState("replay", lag=0.0)
+
+    def writes(self, run: DataRun, report: Report) -> Iterator[Mapping[str, Any]]:
+        """What the test says."""
+        self._call("writes")
+        yield from self.written
 
     def drain(self, run: DataRun, report: Report) -> DataState:
         """Nothing to drain."""
-        self._call("drain")
+        self._call("drain back" if run.back else "drain")
         return self.state(run)
 
     def writable(self, stack: Stack) -> bool:
@@ -281,6 +335,39 @@ class FakeStore:
         self._call("forget", stack)
         self.writers.discard(stack.id)
         self.paused.discard(stack.id)
+
+
+def _side(run: DataRun) -> str:
+    """The way there and the way back of one run, kept apart."""
+    return f"{run.id} back" if run.back else run.id
+
+
+class FakeEngine:
+    """An engine whose crews do each unit at once by calling `perform`, and remember it."""
+
+    def __init__(self, perform: Callable[[Unit], object] = bool) -> None:
+        self.perform = perform
+        self.offered: list[Unit] = []
+        self.crews = 0
+
+    def crew(self, job: Job, report: Report) -> FakeEngine:
+        """Itself."""
+        return self
+
+    def __enter__(self) -> FakeEngine:
+        """One more crew is at work."""
+        self.crews += 1
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """One less."""
+        self.crews -= 1
+
+    def offer(self, units: Sequence[Unit]) -> None:
+        """Perform all of them, now."""
+        for unit in units:
+            self.offered.append(unit)
+            self.perform(unit)
 
 
 class FakeDns:

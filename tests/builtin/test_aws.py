@@ -105,6 +105,11 @@ def test_no_credentials_say_what_to_do(report: SilentReport) -> None:
         aws(region="us-east-1").ensure(report)
 
 
+def test_without_credentials_there_are_none_to_give() -> None:
+    with pytest.raises(NotAuthorised, match="AWS_PROFILE"):
+        aws().credentials()
+
+
 def test_no_region_says_what_to_do(report: SilentReport) -> None:
     with pytest.raises(ConfigError, match=r"no AWS region: set `region` under \[cloud\]"):
         aws().ensure(report)

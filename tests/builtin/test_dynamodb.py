@@ -13,13 +13,12 @@ import pytest
 from botocore.exceptions import ClientError
 
 from fearless.builtin.dynamodb import DynamoDB
-from fearless.builtin.fencing import WRITES, fence_policy, fenced, open_policy, table_names
+from fearless.builtin.fencing import table_names
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import DataRun, DataStore, Stack, TableSpec
 from fearless.testing.emulator import Emulator
 from tests.builtin.clouds import EmulatorCloud
 
-ARNS = ["arn:aws:dynamodb:eu-west-1:1:table/b", "arn:aws:dynamodb:eu-west-1:1:table/a"]
 TRUST = {
     "Version": "2012-10-17",
     "Statement": [
@@ -31,35 +30,6 @@ TRUST = {
         }
     ],
 }
-
-
-def test_the_policies() -> None:
-    assert open_policy(ARNS) == {
-        "Version": "2012-10-17",
-        "Statement": [
-            {
-                "Sid": "FearlessAllowWrites",
-                "Effect": "Allow",
-                "Action": list(WRITES),
-                "Resource": ARNS[::-1],
-            }
-        ],
-    }
-    until = datetime(2026, 11, 23, 6, 0, 1, tzinfo=UTC)
-    timed = fence_policy(ARNS, until)
-    assert timed["Statement"] == [
-        {
-            "Sid": "FearlessDenyWrites",
-            "Effect": "Deny",
-            "Action": list(WRITES),
-            "Resource": ARNS[::-1],
-            "Condition": {"DateLessThan": {"aws:CurrentTime": "2026-11-23T06:00:01Z"}},
-        }
-    ]
-    assert "Condition" not in fence_policy(ARNS, None)["Statement"][0]
-    assert fenced(timed, datetime(2026, 11, 23, 6, 0, 0, tzinfo=UTC))
-    assert not fenced(timed, until)
-    assert fenced(fence_policy(ARNS, None), until)
 
 
 class World:

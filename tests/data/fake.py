@@ -20,16 +20,18 @@ class Crash(BaseException):
     """The process is killed here."""
 
 
-def failure(code: str, status: int = 400) -> ClientError:
-    return ClientError(
-        {"Error": {"Code": code, "Message": code}, "ResponseMetadata": {"HTTPStatusCode": status}},
-        "Fake",
-    )
+def failure(code: str, status: int = 400, message: str = "") -> ClientError:
+    error = {"Code": code, "Message": message or code}
+    return ClientError({"Error": error, "ResponseMetadata": {"HTTPStatusCode": status}}, "Fake")
 
 
 @dataclass
 class World:
-    """Time, chance, and what others do meanwhile. `zombie`: a lost request lands within it."""
+    """Time, chance, and what others do meanwhile. `zombie`: a lost request lands within it.
+
+    `pause` is how likely a process stops between making a request and sending it, while `other`
+    happens; the request is refused for its age when it is sent after more than `zombie`.
+    """
 
     rng: random.Random
     zombie: float = 5.0
@@ -37,9 +39,13 @@ class World:
     lost: float = 0.0
     throttle: float = 0.0
     busy: float = 0.0
+    pause: float = 0.0
+    depth: int = 0
     dead: bool = False
+    crash_in: int | None = None
     now: float = 1_800_000_000.0
     act: Callable[[], None] = lambda: None
+    other: Callable[[], None] = lambda: None
     landing: list[tuple[float, Callable[[], None]]] = field(default_factory=list)
 
     def clock(self) -> float:
@@ -62,9 +68,37 @@ class World:
     def late(self, effect: Callable[[], Any]) -> None:
         self.landing.append((self.now + self.rng.uniform(0, self.zombie * 0.99), effect))
 
+    def interlude(self) -> None:
+        """Stop the process that is running now and then, and let others run meanwhile."""
+        if self.dead:
+            raise Crash
+        if not self.pause or self.depth > 1 or self.rng.random() >= self.pause / (1 + self.depth):
+            return
+        signed = self.now
+        self.depth += 1
+        try:
+            self.other()
+        finally:
+            self.depth -= 1
+            self.dead = False
+        if self.now - signed > self.zombie:
+            raise failure("InvalidSignatureException", message="Signature expired")
+
+    def dies(self) -> bool:
+        """Whether the process that is running is killed now."""
+        if self.crash_in is not None:
+            self.crash_in -= 1
+            self.dead = self.crash_in <= 0
+            if self.dead:
+                self.crash_in = None
+        if self.rng.random() < self.crash:
+            self.dead = True
+        return self.dead
+
     def settle(self) -> None:
         """Everything under way lands; nothing goes wrong any more."""
-        self.crash = self.lost = self.throttle = self.busy = 0.0
+        self.crash = self.lost = self.throttle = self.busy = self.pause = 0.0
+        self.crash_in = None
         self.now += self.zombie
         self.pass_time()
 
@@ -98,10 +132,15 @@ class Table:
         key = item_bytes({name: item[name] for name in self.keys})
         self._change(key, dict(item))
 
-    def delete(self, key: Typed) -> None:
-        self._change(item_bytes({name: key[name] for name in self.keys}), None)
+    def delete(self, key: Typed, **more: Any) -> None:
+        self._change(item_bytes({name: key[name] for name in self.keys}), None, **more)
 
-    def _change(self, key_id: bytes, new: Typed | None) -> None:
+    def expire(self, key: Typed) -> None:
+        """Delete an item as DynamoDB does when its time has come."""
+        identity = {"Type": "Service", "PrincipalId": "dynamodb.amazonaws.com"}
+        self.delete(key, userIdentity=identity)
+
+    def _change(self, key_id: bytes, new: Typed | None, **more: Any) -> None:
         old = self.items.get(key_id)
         if self.world.rng.random() < 0.3:
             self.stale = dict(self.items)
@@ -125,7 +164,7 @@ class Table:
             change["NewImage"] = new
         bits = f"{short_hash(key_id):064b}"
         (leaf,) = [s for s in self.shards if not s.closed and bits.startswith(s.prefix)]
-        leaf.records.append({"dynamodb": change})
+        leaf.records.append({"dynamodb": change, **more})
 
     def split(self) -> None:
         """Close an open shard; two children take over, each half of its keys."""
@@ -155,25 +194,21 @@ class Fake:
 
     def _read(self) -> None:
         world = self.world
-        if world.dead:
-            raise Crash
+        world.interlude()
         world.now += 0.01
         world.pass_time()
-        if world.rng.random() < world.crash:
-            world.dead = True
+        if world.dies():
             raise Crash
         if world.rng.random() < world.throttle:
             raise failure("ThrottlingException")
 
     def _write(self, effect: Callable[[], Any]) -> Any:
         world = self.world
-        if world.dead:
-            raise Crash
+        world.interlude()
         world.now += 0.01
         world.pass_time()
         chance = world.rng.random
-        if chance() < world.crash:
-            world.dead = True
+        if world.dies():
             if chance() < 0.5:
                 effect()
             elif chance() < 0.7:
@@ -243,18 +278,32 @@ class Fake:
 
     def query(self, TableName: str, ExpressionAttributeValues: Typed, **_: Any) -> Any:
         self._read()
-        prefix = ExpressionAttributeValues.get(":prefix", {"S": ""})["S"]
-        return {
-            "Items": sorted(
-                (
-                    dict(item)
-                    for item in self.tables[TableName].items.values()
-                    if item["pk"] == ExpressionAttributeValues[":pk"]
-                    and item["sk"]["S"].startswith(prefix)
-                ),
-                key=lambda item: item["sk"]["S"],
-            )
+        values = ExpressionAttributeValues
+        table = self.tables[TableName]
+        hash_value = values.get(":pk") or values[":hash"]
+        prefix = values.get(":prefix", {"S": ""})["S"]
+        found = [
+            dict(item)
+            for item in table.items.values()
+            if item[table.keys[0]] == hash_value
+            and (len(table.keys) < 2 or item[table.keys[1]]["S"].startswith(prefix))
+        ]
+        return {"Items": sorted(found, key=lambda item: item[table.keys[-1]]["S"])}
+
+    def batch_get_item(self, RequestItems: Any) -> Any:
+        self._read()
+        ((name, wanted),) = RequestItems.items()
+        table = self.tables[name]
+        ids = [item_bytes({n: key[n] for n in table.keys}) for key in wanted["Keys"]]
+        assert len(ids) == len(set(ids)) <= 100
+        seen = table.items if wanted.get("ConsistentRead") else table.stale
+        done = self.world.rng.randint(1, len(ids)) if self.world.throttle else len(ids)
+        answer: dict[str, Any] = {
+            "Responses": {name: [dict(seen[key]) for key in ids[:done] if key in seen]}
         }
+        if done < len(ids):
+            answer["UnprocessedKeys"] = {name: {**wanted, "Keys": wanted["Keys"][done:]}}
+        return answer
 
     def put_item(self, TableName: str, Item: Typed, **condition: Any) -> Any:
         table = self.tables[TableName]

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fearless.data.context import Settings
 from fearless.data.engine import Clients, Machinery, Migration, Pair
 from fearless.data.items import Item
+from fearless.data.job import Endpoint, Job
 from fearless.data.state import Row
 from fearless.data.tables import TableInfo
 from fearless.data.transform import Pipeline
+from fearless.data.unit import Unit
+from fearless.data.worker import Worker
 from fearless.errors import FearlessError
 from fearless.interfaces import Transform, Verdict
 from fearless.owner import Owner
@@ -61,30 +64,48 @@ FRAGILE = Transform("fragile", ("t",), fragile, "owned", owner)
 
 @dataclass(frozen=True)
 class SimulatedOwner(Owner):
-    """Sometimes known to be dead, sometimes only silent."""
+    """Sometimes sees that another has died, sometimes only that it is silent."""
 
     sees: bool = True
+    running: list[str] = field(default_factory=list)
 
     def dead(self, row: Row) -> bool:
-        return self.sees
+        return self.sees and row["owner"] not in self.running
 
 
 class Simulation:
-    """`broken(migration)` may spoil the engine after it is made."""
+    """A run from the first item to the last. `z` is how long the engine waits for the dead.
 
-    def __init__(self, seed: int, transform: Transform, client: type[Fake] = Fake, z: float = 5.0):
+    `paused`: processes also stop in the middle of a request while others run, and go on then.
+    """
+
+    keys = "id"
+
+    def __init__(
+        self,
+        seed: int,
+        transform: Transform,
+        client: type[Fake] = Fake,
+        z: float | None = None,
+        paused: bool = False,
+    ) -> None:
         self.rng = rng = random.Random(seed)
         self.world = World(rng, crash=rng.choice([0, 0.01, 0.03]), lost=rng.choice([0, 0.01]))
         self.world.throttle = rng.choice([0, 0.02, 0.1])
         self.world.busy = rng.choice([0.1, 0.3, 0.6])
         self.world.act = self.write
-        self.source = Table(self.world, "source", True)
-        self.target = Table(self.world, "target", True)
+        self.source = Table(self.world, "source", True, self.keys)
+        self.target = Table(self.world, "target", True, self.keys)
         state = Table(self.world, "state", False, "pk")
         self.fake = client(self.world, self.source, self.target, state)
         self.transform = transform
-        self.zombie = z
         self.gaps = 0
+        self.running: list[str] = []
+        if paused:
+            self.world.pause = rng.choice([0.005, 0.02])
+            self.world.zombie = rng.choice([5.0, 50.0])
+            self.world.other = self.other
+        self.zombie = self.world.zombie if z is None else z
         self.left = rng.randint(5, 40)
         for _ in range(rng.randint(0, 12)):
             self.write()
@@ -124,28 +145,99 @@ class Simulation:
                 source.arn = f"{source.arn}+"
                 source.shards = [Shard(f"{source.arn}-shard", None, "")]
 
-    def migration(self) -> Migration:
+    # ------------------------------------------------------------------ processes
+
+    def machinery(self) -> Machinery:
+        """Of a new process, which takes the place of the last one that ran here."""
         world, rng = self.world, self.rng
         world.dead = False
-        me = SimulatedOwner("h", "p", 1, "s", rng.randbytes(8).hex(), rng.random() < 0.7)
+        del self.running[world.depth :]
+        self.running.append(rng.randbytes(8).hex())
+        sees = rng.random() < 0.7
+        me = SimulatedOwner("h", "p", 1, "s", self.running[-1], sees, self.running)
+        return Machinery(
+            clock=world.clock,
+            wall=world.clock,
+            sleep=world.sleep,
+            rng=rng,
+            runner=lambda tasks, halt: list(serially(tasks, halt, rng)),
+            owner=lambda: me,
+            heartbeat=False,
+        )
+
+    def settings(self) -> Settings:
+        """What every process of the run goes by."""
+        return Settings(
+            segments=2,
+            zombie=self.zombie,
+            lease=20.0,
+            page=4,
+            window=self.rng.choice([3, 1000]),
+            buckets=16,
+            rounds=2,
+            purity=10**6,
+        )
+
+    def migration(self, back: bool = False) -> Migration:
+        """A new process that coordinates the run, or the way back."""
         return Migration(
             "run",
-            [Pair("t", "source", "target")],
+            [Pair("t", "target", "source") if back else Pair("t", "source", "target")],
             [self.transform],
             Clients(self.fake, self.fake, self.fake, self.fake),
             "state",
             Silent(),
-            Settings(segments=2, zombie=self.zombie, page=4, buckets=16, rounds=2, purity=10**6),
-            Machinery(
-                clock=world.clock,
-                wall=world.clock,
-                sleep=world.sleep,
-                rng=rng,
-                runner=lambda tasks, halt: list(serially(tasks, halt, rng)),
-                owner=lambda: me,
-                heartbeat=False,
-            ),
+            self.settings(),
+            self.machinery(),
+            back=back,
         )
+
+    def worker(self, back: bool = False) -> Worker:
+        """A new process that performs units."""
+        pair = Pair("t", "target", "source") if back else Pair("t", "source", "target")
+        nowhere = Endpoint("", "")
+        ends = (nowhere, nowhere, nowhere)
+        job = Job("run", "state", (pair,), self.settings(), *ends, "", {}, back)
+        clients = Clients(self.fake, self.fake, self.fake, self.fake)
+        return Worker(job, [self.transform], clients, self.machinery())
+
+    def units(self, back: bool = False) -> list[Unit]:
+        """Whatever a worker may be told to do, early, late or twice."""
+        table = self.target if back else self.source
+        units = [Unit("follow", "t", shard.id, 3.0) for shard in table.shards]
+        parts = [f"{side}/{n}" for side in ("source", "target") for n in (0, 1)]
+        units += [Unit("digest", "t", part) for part in parts]
+        return units if back else [*units, *(Unit("copy", "t", str(n)) for n in (0, 1))]
+
+    def help(self, back: bool = False) -> None:
+        """A worker comes, does this and that, and leaves or dies."""
+        with self.worker(back) as worker:
+            for unit in self.rng.choices(self.units(back), k=self.rng.randint(1, 6)):
+                worker.perform(unit)
+
+    def other(self) -> None:
+        """What happens while a process is stopped."""
+        try:
+            match self.rng.random():
+                case chance if chance < 0.3:
+                    self.world.sleep(self.rng.uniform(0, 60))
+                case chance if chance < 0.7:
+                    self.help()
+                case chance if chance < 0.9:
+                    migration = self.migration()
+                    migration.copy()
+                    migration.follow()
+                case _:
+                    self.migration().repair()
+        except Crash:
+            return
+        except FearlessError as error:
+            self.refused(error)
+
+    @staticmethod
+    def refused(error: FearlessError) -> None:
+        """Whatever the engine says is to be tried again, but for what it says of itself."""
+        assert "fault of Fearless" not in str(error), error
 
     def run(self) -> None:
         """Copy and follow through any number of crashes; end fenced, drained and quiet."""
@@ -158,10 +250,16 @@ class Simulation:
                 if self.rng.random() < 0.2:
                     migration.repair()
                 break
-            except (Crash, FearlessError):
+            except Crash:
                 continue
+            except FearlessError as error:
+                self.refused(error)
         self.left = 0
-        for _ in range(20):
+        self.drain()
+
+    def drain(self) -> None:
+        """With the source standing still: apply all of it, through crashes."""
+        for attempt in range(30):
             try:
                 self.migration().copy()
                 if self.migration().follow().phase == "replay":
@@ -169,6 +267,11 @@ class Simulation:
                     return
             except Crash:
                 self.world.crash = 0
+            except FearlessError as error:
+                self.refused(error)
+                self.world.sleep(10.0)
+            if attempt == 10:
+                self.world.pause = 0.0
         raise AssertionError("never came to an end")
 
     def verdict(self) -> Verdict:

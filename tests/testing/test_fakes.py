@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 
-from fearless.interfaces import DataRun, Image, Release, Stack
+from fearless.data.unit import Unit
+from fearless.interfaces import CopyEngine, DataRun, Image, Release, Stack
 from fearless.testing import contracts, fakes
 from fearless.testing.contracts.dns import a_stack
 
@@ -82,3 +84,15 @@ class TestFakeCloud(contracts.CloudContract):
 
 def named(release: Release, letter: str) -> Image:
     return Image(release.app, release.sha, f"sha256:{letter * 64}", f"sha256:{letter * 64}")
+
+
+def test_the_fake_engine_performs_what_it_is_offered(report: fakes.SilentReport) -> None:
+    done: list[Unit] = []
+    engine = fakes.FakeEngine(done.append)
+    assert isinstance(engine, CopyEngine)
+    job: Any = None
+    with engine.crew(job, report) as crew:
+        crew.offer([Unit("copy", "orders", "0")])
+        assert engine.crews == 1
+    assert engine.crews == 0
+    assert engine.offered == done == [Unit("copy", "orders", "0")]

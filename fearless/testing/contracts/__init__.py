@@ -42,6 +42,7 @@ pytest.register_assert_rewrite(
             "clouds",
             "deployers",
             "dns",
+            "engines",
             "given",
             "provisioners",
             "registries",
@@ -56,6 +57,7 @@ from fearless.testing.contracts.builders import ContainerBuilderContract  # noqa
 from fearless.testing.contracts.clouds import CloudContract  # noqa: E402
 from fearless.testing.contracts.deployers import DeployerContract  # noqa: E402
 from fearless.testing.contracts.dns import DnsProviderContract  # noqa: E402
+from fearless.testing.contracts.engines import CopyEngineContract  # noqa: E402
 from fearless.testing.contracts.provisioners import ProvisionerContract  # noqa: E402
 from fearless.testing.contracts.registries import RegistryContract  # noqa: E402
 from fearless.testing.contracts.secrets import SecretStoreContract  # noqa: E402
@@ -65,6 +67,7 @@ __all__ = [
     "AmiBakerContract",
     "CloudContract",
     "ContainerBuilderContract",
+    "CopyEngineContract",
     "DataStoreContract",
     "DeployerContract",
     "DnsProviderContract",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from dataclasses import replace
 
 import pytest
 
 from fearless.errors import Refused
-from fearless.interfaces import DataRun, DataStore, Report, Stack
+from fearless.interfaces import DataRun, DataStore, Journal, Report, Stack, TableSpec
 from fearless.testing.contracts.given import Contract, explained
 
 SECONDS = 2.0
@@ -158,3 +159,84 @@ class DataStoreContract(Contract):
         for _ in range(2):
             assert provider.drain(run, report).phase == "replay"
             assert provider.verify(run, report).clean
+
+    def test_nothing_is_kept_aside(self, provider: DataStore, run: DataRun, report: Report) -> None:
+        state = provider.copy(run, report)
+        assert (state.quarantined, state.suspects, state.one_way) == (0, 0, "")
+        assert list(provider.quarantine(run)) == []
+        for _ in range(2):
+            assert provider.retry(run, report).phase == "replay"
+            assert provider.repair(run, report).clean
+
+    def test_only_what_is_in_quarantine_is_waived(
+        self, provider: DataStore, run: DataRun, report: Report
+    ) -> None:
+        provider.copy(run, report)
+        spec = next(iter(run.tables), TableSpec("orders", "id"))
+        key = {spec.hash_key: {spec.hash_type: "1"}}
+        if spec.range_key:
+            key[spec.range_key] = {spec.range_type: "1"}
+        with pytest.raises(Refused):
+            provider.waive(run, spec.name, key, "nobody misses it")
+
+    def test_a_table_without_transforms_needs_no_sample(
+        self, provider: DataStore, run: DataRun, report: Report
+    ) -> None:
+        assert not run.transforms
+        assert list(provider.sample(run, 10, report)) == []
+        alone = replace(run, target=run.source)
+        assert list(provider.sample(alone, 10, report)) == []
+        assert provider.state(run).phase == "none"
+
+    # ------------------------------------------------------------------ the way back
+
+    @pytest.fixture
+    def back(self, run: DataRun) -> DataRun:
+        """The way back of the run."""
+        return replace(run, source=run.target, target=run.source, back=True)
+
+    def test_there_is_no_way_back_before_the_turn(
+        self, provider: DataStore, run: DataRun, back: DataRun, report: Report
+    ) -> None:
+        assert provider.state(back).phase == "none"
+        provider.copy(run, report)
+        assert provider.state(back).phase == "none"
+
+    def test_turning_twice_is_turning_once_and_undoes_nothing(
+        self, provider: DataStore, run: DataRun, back: DataRun, report: Report
+    ) -> None:
+        provider.copy(run, report)
+        for _ in range(2):
+            provider.drain(run, report)
+            provider.turn(run, report)
+            assert provider.state(back).phase == "replay"
+            assert provider.follow(run, report).phase == "replay"
+            assert provider.verify(run, report).clean
+
+    @pytest.mark.parametrize("side", ["source", "target"])
+    def test_it_is_not_turned_while_one_side_may_be_written(
+        self, provider: DataStore, run: DataRun, report: Report, side: str
+    ) -> None:
+        provider.copy(run, report)
+        provider.open(getattr(run, side))
+        with pytest.raises(Refused):
+            provider.turn(run, report)
+
+    def test_the_way_back_is_gone_like_the_way_there(
+        self, provider: DataStore, run: DataRun, back: DataRun, report: Report
+    ) -> None:
+        provider.copy(run, report)
+        provider.drain(run, report)
+        provider.turn(run, report)
+        provider.open(back.source)
+        for _ in range(2):
+            assert provider.follow(back, report).phase == "replay"
+        if isinstance(provider, Journal):
+            assert list(provider.writes(back, report)) == []
+        assert provider.verify(back, report).clean
+        provider.fence(back.source, 300)
+        provider.confirm_fence(back.source, report)
+        for _ in range(2):
+            assert provider.drain(back, report).phase == "replay"
+            assert provider.verify(back, report, still=True).clean
+        assert provider.state(back).quarantined == 0

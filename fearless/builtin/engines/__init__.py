@@ -1,0 +1,1 @@
+"""Where units of work are performed: the built-in copy engines."""

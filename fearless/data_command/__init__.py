@@ -1,0 +1,1 @@
+"""`fearless data`: the data plane on its own, for any two tables."""
