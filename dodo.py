@@ -66,8 +66,23 @@ def task_drop():
     return runbook.drop()
 
 
+def task_rollback():
+    """Go back to the stack that was live before, with everything written since"""
+    return runbook.rollback()
+
+
+def task_plan():
+    """Show what a release would do, and try its migrations on a sample"""
+    return runbook.plan()
+
+
+def task_quarantine():
+    """Show what could not be migrated; leave an item out: waive=ITEM reason=WHY"""
+    return runbook.quarantine()
+
+
 def task_status():
-    """Show what is live, the candidates, and who holds the lock"""
+    """Show what is live, the candidates, the way back, and who holds the lock"""
     return runbook.status()
 
 

@@ -6,7 +6,7 @@ from fearless.devstack import discard
 from fearless.errors import Refused
 from fearless.interfaces import Stack
 from fearless.procedure import Done, Procedure
-from fearless.steps.cutover import balancer
+from fearless.steps.switch import balancer
 
 
 def drop(procedure: Procedure) -> Done:

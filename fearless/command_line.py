@@ -15,6 +15,10 @@ VARIABLES = {
     "sha": "the commit to release: a SHA, tag or branch (default HEAD)",
     "tag": "the git tag to make for it (default release/<date>-<sha7>)",
     "branch": "the branch of a dev stack",
+    "accept_data_loss": "accept_data_loss=1 rolls back although writes cannot be carried back",
+    "retry": "retry=1 migrates what is in quarantine once more",
+    "waive": "the item in quarantine to leave out, as `doit quarantine` names it",
+    "reason": "why it may be left out",
     "dry": "dry=1 shows what would be done and changes nothing",
     "json": "json=1 prints one JSON object instead of text",
     "yes": "yes=1 asks no questions",
@@ -23,15 +27,26 @@ VARIABLES = {
 FLAGS = ("dry", "json", "yes")
 """Variables of every task that are 0 or 1."""
 
+SWITCHES = (*FLAGS, "accept_data_loss", "retry")
+"""All variables that are 0 or 1."""
+
 USES = {
     **dict.fromkeys("tag image ami stack copy sync gate cutover retire".split(), ("sha", "tag")),
     **dict.fromkeys("release plan status releases plugins".split(), ("sha", "tag")),
     "devstack": ("branch",),
     "drop": ("branch", "sha"),
+    "rollback": ("sha", "accept_data_loss"),
+    "quarantine": ("sha", "tag", "retry", "waive", "reason"),
 }
 """The other variables, by the tasks that use them. Tasks of plugins may use all."""
 
-MEANT = {"sha": "release", "tag": "release", "branch": "devstack"}
+MEANT = {
+    "sha": "release",
+    "tag": "release",
+    "branch": "devstack",
+    "accept_data_loss": "rollback",
+    **dict.fromkeys(("retry", "waive", "reason"), "quarantine"),
+}
 """The task somebody means who gives a variable to one that does not use it."""
 
 COMMANDS = frozenset(

@@ -8,7 +8,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from fnmatch import fnmatch
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -16,13 +16,22 @@ from doit import doit_cmd
 from doit.exceptions import InvalidDodoFile, InvalidTask, TaskFailed
 
 from fearless import names, progress
-from fearless.command_line import COMMANDS, FLAGS, MEANT, USES, VARIABLES, command_line, tasks_of
+from fearless.command_line import (
+    COMMANDS,
+    FLAGS,
+    MEANT,
+    SWITCHES,
+    USES,
+    VARIABLES,
+    command_line,
+    tasks_of,
+)
 from fearless.errors import ConfigError, FearlessError, explain, suggest
 from fearless.interfaces import Release
-from fearless.plugins import SLOTS
 from fearless.procedure import Done, Procedure, Step
 from fearless.project import Project
 from fearless.reporter import Reporter
+from fearless.verbs import Verbs
 
 Task = dict[str, Any]
 
@@ -68,7 +77,7 @@ class Runbook:
         }
 
     def _reporter(self) -> type[Reporter]:
-        return type("RunbookReporter", (Reporter,), {"found": self.found, "say": self._say})
+        return type("RunbookReporter", (Reporter,), {"found": self.found, "say": self.say})
 
     # ------------------------------------------------------------------ tasks
 
@@ -116,19 +125,31 @@ class Runbook:
 
     def drop(self) -> Task:
         """Delete a branch's dev stack, or a candidate."""
-        return self._verb(self._drop)
+        return self._verb(self.verbs.drop)
 
     def status(self) -> Task:
         """What is live, what is a candidate, who holds the lock."""
-        return self._verb(self._status)
+        return self._verb(self.verbs.status)
 
     def releases(self) -> Task:
         """The history of releases."""
-        return self._verb(self._releases)
+        return self._verb(self.verbs.releases)
+
+    def plan(self) -> Task:
+        """What `release` would do, and whether it could."""
+        return self._verb(lambda: self.verbs.plan(self._steps_of_release()))
+
+    def rollback(self) -> Task:
+        """Back to the stack that was live before."""
+        return self._verb(self.verbs.rollback)
+
+    def quarantine(self) -> Task:
+        """What could not be migrated."""
+        return self._verb(self.verbs.quarantine)
 
     def plugin_tasks(self) -> Iterator[Task]:
         """Show the plugins; and what they add with the `tasks` hook, names checked first."""
-        yield {"basename": "plugins", "doc": "Show the plugins", **self._verb(self._plugins)}
+        yield {"basename": "plugins", "doc": "Show the plugins", **self._verb(self.verbs.plugins)}
         groups = set()
         for task, origin in self._plugins_tasks:
             name = task["basename"]
@@ -168,7 +189,17 @@ class Runbook:
     @cached_property
     def procedure(self) -> Procedure:
         """The release procedure on a cloud that answers."""
-        return self._procedure(self.release)
+        return self.procedure_of(self.release)
+
+    @cached_property
+    def verbs(self) -> Verbs:
+        """What can be asked beside the procedure."""
+        return Verbs(self)
+
+    @property
+    def doing(self) -> str:
+        """The command, as the lock and `doit status` show it."""
+        return ("doit " + " ".join(sys.argv[1:])).strip()
 
     @cached_property
     def dev(self) -> Procedure:
@@ -178,39 +209,58 @@ class Runbook:
             raise ConfigError("devstack needs a branch: `doit devstack branch=NAME`")
         sha, date = self.project.git.commit(branch)
         release = names.devstack(self.project.app.name, branch, sha, date)
-        return self._procedure(self.project.named(release))
+        return self.procedure_of(self.project.named(release))
 
-    def _procedure(self, release: Release) -> Procedure:
+    def procedure_of(self, release: Release, look: bool = False) -> Procedure:
+        """The procedure of a release, with ops code as it is at its SHA.
+
+        To `look` only, or in a dry run, the cloud is not started.
+        """
         self.project.check()
         project = self.project
-        if not self.dry:
+        if not self.dry and not look:
             project.cloud.ensure(self.report)
-        elif not project.cloud.running():
+        elif not look and not project.cloud.running():
             raise FearlessError("the cloud does not answer, so nothing is there yet")
         head, _ = project.git.commit("HEAD")
         if release.sha != head:
             project = project.export(release.sha)
-        doing = "doit " + " ".join(sys.argv[1:])
-        procedure = Procedure(project, release, self.report, doing.strip())
+        procedure = Procedure(project, release, self.report, self.doing)
         atexit.register(procedure.lock.release)
         where = f"branch {release.branch}" if release.branch else release.name
-        self._say(f"{release.app} {where}, commit {release.sha}")
+        if not look:
+            self.say(f"{release.app} {where}, commit {release.sha}")
         return procedure
 
     def _step(self, name: str) -> Step:
+        return self._steps()[name](self.procedure)
+
+    def _steps(self) -> dict[str, Callable[[Procedure], Step]]:
         from fearless.steps import ami, copy, cutover, image, retire, stack, sync, tag
 
-        steps: dict[str, Callable[[Procedure], Step]] = {
+        asked = any(word.partition(":")[0] == "sync" for word in self.words)
+        return {
             "tag": tag.Tag,
             "image": image.ContainerImage,
             "ami": ami.Ami,
             "stack": stack.ReleaseStack,
             "copy": copy.Copy,
-            "sync": sync.Sync,
+            "sync": lambda procedure: sync.Sync(procedure, asked),
             "cutover": cutover.Cutover,
             "retire": retire.Retire,
         }
-        return steps[name](self.procedure)
+
+    def _steps_of_release(self) -> dict[str, Callable[[Procedure], Step]]:
+        """The steps and the gates, in order."""
+        from fearless.steps.gate import GateStep, gate_names
+
+        steps: dict[str, Callable[[Procedure], Step]] = {}
+        for name, make in self._steps().items():
+            if name == "cutover":
+                for gate in gate_names(self.project, self.release):
+                    steps[f"gate:{gate}"] = partial(GateStep, gate=gate)
+            steps[name] = make
+        return steps
 
     def _dev_step(self, name: str) -> Callable[[], Step]:
         def make() -> Step:
@@ -258,12 +308,12 @@ class Runbook:
         """In a dry run, why a step cannot be looked for yet, said once; it is not there."""
         if reason not in self._notes:
             self._notes.add(reason)
-            self._say(f"  note: {reason}")
+            self.say(f"  note: {reason}")
         return False
 
     def _perform(self, make: Callable[[], Step], name: str) -> Any:
         if self.dry:
-            self._say(f"  {name:<16} would be done")
+            self.say(f"  {name:<16} would be done")
             return True
         try:
             step = make()
@@ -273,7 +323,7 @@ class Runbook:
             return _failed(error)
         self.made[name] = record.seconds
         self.found[name] = Done(record.detail, record.data)
-        self._say(f"  {name:<16} {record.detail}  ({record.seconds:.1f} s)")
+        self.say(f"  {name:<16} {record.detail}  ({record.seconds:.1f} s)")
         if name == "devstack:deploy":
             self._dev_summary(record.data)
         return True
@@ -293,84 +343,7 @@ class Runbook:
         except FearlessError as error:
             raise _loading(error) from None
 
-    # ------------------------------------------------------------------ verbs
-
-    def _status(self) -> None:
-        from fearless.status import collect, describe, empty
-
-        self.project.check()
-        running = self.project.cloud.running()
-        status = collect(self._looking()) if running else empty(self.project, running)
-        self._print(status, describe(status))
-
-    def _releases(self) -> None:
-        from fearless.status import describe_releases, releases
-
-        self.project.check()
-        if not self.project.cloud.running():
-            raise FearlessError("the cloud does not answer; start it with `fearless local up`")
-        procedure = self._looking()
-        live = procedure.live()
-        entries = releases(procedure.ledger.releases(), live.sha if live else None)
-        self._print(entries, describe_releases(entries))
-
-    def _plugins(self) -> None:
-        plugins = self.project.plugins
-        offers = {
-            slot: {name: offer.origin for name, offer in plugins.offers(slot).items()}
-            for slot in SLOTS
-        }
-        lines = [f"  {origin}" for origin in plugins.origins()]
-        lines += [f"  [{slot}] {', '.join(sorted(names))}" for slot, names in offers.items()]
-        self._print({"plugins": plugins.origins(), "slots": offers}, "\n".join(lines))
-
-    def _drop(self) -> None:
-        branch, sha = self.variables["branch"], self.variables["sha"]
-        if bool(branch) == bool(sha):
-            raise ConfigError(
-                f"drop needs {'one of the two' if sha else 'a branch or a commit'}: `doit drop "
-                "branch=NAME` deletes a dev stack, `doit drop sha=SHA` a candidate"
-            )
-        self.project.check()
-        if self.dry and not self.project.cloud.running():
-            self._say("  drop             the cloud does not answer, so there is nothing to delete")
-            return
-        procedure = self.dev_to_drop() if branch else self.procedure
-        name = procedure.release.stack_name
-        if self.dry:
-            there = self.project.provisioner.find(name) is not None
-            would = f"would delete {name}" if there else f"there is no stack {name}"
-            self._say(f"  drop             {would}")
-            return
-        if sys.stdin.isatty() and not self.yes and not self.json:
-            answer = input(f"Delete {name} with all its data? [y/N] ")
-            if answer.strip().lower() not in ("y", "yes"):
-                self._say("  nothing was deleted")
-                return
-        done = self._dropped(procedure)
-        self._print({**done.data}, f"  drop             {done.detail}")
-
-    def _dropped(self, procedure: Procedure) -> Done:
-        if procedure.release.kind == "dev":
-            from fearless import devstack
-
-            return devstack.drop(procedure)
-        from fearless import candidate
-
-        return candidate.drop(procedure)
-
-    def dev_to_drop(self) -> Procedure:
-        """The dev procedure, also of a branch that git has forgotten."""
-        branch = self.variables["branch"]
-        if not self.dry:
-            self.project.cloud.ensure(self.report)
-        release = self.project.named(names.devstack(self.project.app.name, branch, "0" * 40, ""))
-        procedure = Procedure(self.project, release, self.report, f"doit drop branch={branch}")
-        atexit.register(procedure.lock.release)
-        return procedure
-
-    def _looking(self) -> Procedure:
-        return Procedure(self.project, self.release, self.report, "")
+    # ------------------------------------------------------------------ ends
 
     def _summary(self) -> Any:
         from fearless.summary import describe, summarise
@@ -379,7 +352,7 @@ class Runbook:
             return True
         try:
             summary = summarise(self.procedure, list(self.made))
-            self._print(summary, describe(summary))
+            self.show(summary, describe(summary))
         except Exception as error:
             return _failed(error)
         return True
@@ -388,25 +361,26 @@ class Runbook:
         total = sum(self.made.values())
         times = ", ".join(f"{n.split(':')[1]} {s:.1f} s" for n, s in self.made.items())
         result = {"url": data["url"], "sha": self.dev.release.sha, "steps": self.made}
-        self._print(result, f"{data['url']}  ({times}; {total:.1f} s in all)")
+        self.show(result, f"{data['url']}  ({times}; {total:.1f} s in all)")
 
     # ------------------------------------------------------------------ output
 
-    def _say(self, text: str) -> None:
+    def say(self, text: str) -> None:
         """A line of the run: stdout, or stderr when stdout is to be JSON."""
         clear = getattr(self.report, "clear", None)
         if clear is not None:
             clear()
         print(text, file=sys.stderr if self.json else sys.stdout, flush=True)
 
-    def _print(self, document: Any, text: str) -> None:
+    def show(self, document: Any, text: str) -> None:
+        """The answer: JSON when json=1, else for people."""
         if self.json:
             print(json.dumps(document, indent=2), flush=True)
         else:
-            self._say(text)
+            self.say(text)
 
     def _leave(self, code: int) -> None:
-        self._say("interrupted: run the same command again to go on")
+        self.say("interrupted: run the same command again to go on")
         sys.exit(code)
 
     # ------------------------------------------------------------------ the command line
@@ -419,7 +393,7 @@ class Runbook:
                 raise InvalidDodoFile(
                     f"unknown variable {name!r}{suggest(name, VARIABLES)}. Known: {known}"
                 )
-            if name in FLAGS and value not in ("", "0", "1") and self.command == "run":
+            if name in SWITCHES and value not in ("", "0", "1") and self.command == "run":
                 raise InvalidDodoFile(f"{name}={value}: {name} is 1 or 0, not {value!r}")
         return {name: str(given.get(name, "")) for name in VARIABLES}
 

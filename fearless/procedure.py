@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -19,6 +19,7 @@ from fearless.interfaces import (
     Report,
     Stack,
     TableSpec,
+    Transform,
 )
 from fearless.ledger import Ledger, Live, StepRecord
 from fearless.lock import Lock
@@ -159,9 +160,18 @@ class Procedure:
                 f"{target.name} was live before {live.stack}; its data is behind. Release a new "
                 "commit (`git revert` makes one), or delete it with `doit retire` and release again"
             )
+        return self._run(live, source, target)
+
+    def sample_run(self) -> DataRun | None:
+        """The same run, to look only: also before there is a stack to fill."""
+        live, source = self.live(), self.live_stack()
+        if live is None or source is None or self.is_live:
+            return None
+        return self._run(live, source, self.stack() or source)
+
+    def _run(self, live: Live, source: Stack, target: Stack) -> DataRun | None:
         self._check_lineage(live)
         self._check_tables(source)
-        applied = _names(live.transforms)
         shared = tuple(s for s in self.project.tables if f"Table{s.logical_id}" in source.outputs)
         if not shared:
             return None
@@ -170,7 +180,7 @@ class Procedure:
             source=source,
             target=target,
             tables=shared,
-            transforms=tuple(t for t in self.transforms if t.name not in applied),
+            transforms=not_applied(self.transforms, live.transforms),
         )
 
     def _check_lineage(self, live: Live) -> None:
@@ -294,6 +304,17 @@ class Procedure:
         event = Event(kind, self.release, message, datetime.now(UTC))
         for problem in self.project.plugins.tell("notify", event=event):
             self.report.line(f"warning: {problem}")
+
+
+def not_applied(found: Iterable[Transform], lineage: tuple[str, ...]) -> tuple[Transform, ...]:
+    """The transforms that data of this lineage has not been through, in order."""
+    applied = _names(lineage)
+    return tuple(t for t in found if t.name not in applied)
+
+
+def when(at: float) -> str:
+    """A Unix time as people read it."""
+    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
 
 
 def _names(lineage: tuple[str, ...]) -> list[str]:

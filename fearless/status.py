@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from datetime import UTC, datetime
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
+from fearless.errors import FearlessError
 from fearless.lock import Lock
-from fearless.procedure import Procedure
+from fearless.procedure import Procedure, when
 from fearless.project import Project
+from fearless.steps.way_back import before, way_back
 
 
 def empty(project: Project, running: bool) -> dict[str, Any]:
@@ -24,8 +25,11 @@ def empty(project: Project, running: bool) -> dict[str, Any]:
     }
 
 
-def collect(procedure: Procedure) -> dict[str, Any]:
-    """The whole state as one JSON-able object: live, candidates, devstacks, kept, lock."""
+def collect(procedure: Procedure, at: Callable[[str], Project]) -> dict[str, Any]:
+    """The whole state as one JSON-able object: live, candidates, devstacks, kept, lock.
+
+    `at` gives the project as it was at a SHA.
+    """
     project, ledger = procedure.project, procedure.ledger
     result = empty(project, running=True)
     live = ledger.live()
@@ -46,6 +50,7 @@ def collect(procedure: Procedure) -> dict[str, Any]:
                 "url": procedure.public_url(),
                 "since": live.since,
                 "writable": procedure.writable(stack),
+                "way_back": _way_back(procedure, at),
             }
         elif stack.kind == "dev":
             branch = stack.tags.get("fearless:branch")
@@ -74,6 +79,27 @@ def collect(procedure: Procedure) -> dict[str, Any]:
     return result
 
 
+def _way_back(procedure: Procedure, at: Callable[[str], Project]) -> dict[str, Any] | None:
+    """What `doit rollback` would lead to; `reason` says why it would not, `lag` is in seconds."""
+    live = procedure.live()
+    former = before(procedure.ledger, live) if live else None
+    if live is None or former is None:
+        return None
+    known = {"release": former.release, "sha": former.sha, "stack": former.stack}
+    try:
+        project = at(live.sha)
+        way = way_back(project)
+        if way is None:
+            return None
+        state = way.state(project)
+    except FearlessError as error:
+        return {**known, "lag": None, "reason": str(error.args[0])}
+    reason = way.one_way or state.one_way or state.reason
+    if not reason and state.phase == "none":
+        reason = "it was never fixed where it starts"
+    return {**known, "lag": None if reason else state.lag, "reason": reason}
+
+
 def describe(status: Mapping[str, Any]) -> str:
     """The status for people."""
     lines = [f"{status['app']} on cloud {status['cloud']['use']!r}"]
@@ -92,6 +118,7 @@ def describe(status: Mapping[str, Any]) -> str:
                 "             WRITES ARE PAUSED by a cutover that is under way or was interrupted; "
                 "any `doit release` ends or undoes it"
             )
+        lines += _describe_way_back(live.get("way_back"))
     else:
         lines.append("  live       nothing yet: `doit release` makes the first release")
     for title, key in (("candidate", "candidates"), ("former", "former"), ("dev", "devstacks")):
@@ -110,15 +137,29 @@ def describe(status: Mapping[str, Any]) -> str:
     return "\n".join(lines)
 
 
+def _describe_way_back(way: Mapping[str, Any] | None) -> list[str]:
+    if way is None:
+        return []
+    to = f"  way back   {way['release']}  {way['sha'][:10]}  {way['stack']}"
+    if way["reason"]:
+        return [f"{to}  NONE: {way['reason']}"]
+    if way["lag"] is None:
+        return [f"{to}  open; nothing was carried back yet"]
+    return [f"{to}  the way back is {way['lag']:.0f} s behind"]
+
+
 def releases(records: Iterable[Mapping[str, Any]], live_sha: str | None) -> list[dict[str, Any]]:
-    """Every release with its state: live, candidate, former or deleted; oldest first."""
+    """Every release with its state, oldest first.
+
+    The states are live, candidate, former, rolled-back and deleted.
+    """
     return [{**record, "state": _state(record, live_sha)} for record in records]
 
 
 def describe_releases(entries: Iterable[Mapping[str, Any]]) -> str:
     """The history for people, newest first."""
     lines = [
-        f"  {entry['name']:<18} {entry['state']:<10} {entry['sha'][:10]}  {entry['stack']:<24}"
+        f"  {entry['name']:<18} {entry['state']:<11} {entry['sha'][:10]}  {entry['stack']:<24}"
         f" created {when(entry['created'])}"
         + (f", live {when(entry['live_since'])}" if "live_since" in entry else "")
         for entry in entries
@@ -126,14 +167,11 @@ def describe_releases(entries: Iterable[Mapping[str, Any]]) -> str:
     return "\n".join(reversed(lines)) or "  no release yet: `doit release` makes the first"
 
 
-def when(at: float) -> str:
-    """A Unix time as people read it."""
-    return datetime.fromtimestamp(at, UTC).strftime("%Y-%m-%d %H:%M:%S UTC")
-
-
 def _state(record: Mapping[str, Any], live_sha: str | None) -> str:
     if record["sha"] == live_sha:
         return "live"
     if "deleted_at" in record:
         return "deleted"
+    if record.get("rolled_back_at", 0.0) > record.get("live_since", 0.0):
+        return "rolled-back"
     return "former" if "went_live" in record else "candidate"

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from fearless.procedure import Procedure
-from fearless.status import when
+from fearless.procedure import Procedure, when
 
 
 def summarise(procedure: Procedure, made: list[str]) -> dict[str, Any]:
@@ -67,8 +66,9 @@ def describe(summary: Mapping[str, Any]) -> str:
     for name, seconds in summary["steps"].items():
         step = name.partition(":")[0]
         steps[step] = steps.get(step, 0.0) + seconds
-    times = [f"{step} {steps[step]:.1f}" for step in order if step in steps]
-    lines.append(f"  seconds   {', '.join(times)}; {sum(steps.values()):.1f} in all")
+    times = {step: steps[step] for step in order if step in steps}
+    told = ", ".join(f"{step} {seconds:.1f}" for step, seconds in times.items())
+    lines.append(f"  seconds   {told}; {sum(times.values()):.1f} in all")
     if not summary["live"]:
         lines.append(f"  next      doit cutover sha={summary['sha']}")
     return "\n".join(lines)

@@ -74,6 +74,24 @@ def test_the_release_is_the_decks_procedure(tasks: dict[str, Any]) -> None:
     assert gates[-2:] == ["gate:data", "gate:lag"]
 
 
+@pytest.mark.parametrize(("words", "asked"), [(["sync"], True), (["release"], False)])
+def test_only_sync_by_its_name_carries_back(
+    dodo: dict[str, Any], words: list[str], asked: bool
+) -> None:
+    runbook = dodo["runbook"]
+    runbook.words = words
+    procedure = SimpleNamespace(is_live=True, settled=lambda: Done("live"))
+    step = runbook._steps()["sync"](procedure)
+    assert step.name == ("sync back" if asked else "sync")
+    assert (step.find() is None) is asked
+
+
+def test_the_plan_has_every_step_and_gate_in_order(dodo: dict[str, Any]) -> None:
+    steps = list(dodo["runbook"]._steps_of_release())
+    assert steps[:7] == ["tag", "image", "ami", "stack", "copy", "sync", "gate:targets"]
+    assert steps[-4:] == ["gate:data", "gate:lag", "cutover", "retire"]
+
+
 def recorded(tasks: dict[str, Any], done: list[str], broken: str = "") -> dict[str, Any]:
     """A dodo.py of tasks that depend on each other as ours do, and only write their names."""
 
@@ -211,7 +229,7 @@ def dropping(dodo: dict[str, Any], world: World, **variables: str) -> Any:
 def test_drop_needs_one_thing_to_drop(dodo: dict[str, Any], given: dict[str, str]) -> None:
     world = World(running=True)
     with pytest.raises(ConfigError, match=r"`doit drop branch=NAME` .* `doit drop sha=SHA`"):
-        dropping(dodo, world, **given)._drop()
+        dropping(dodo, world, **given).verbs.drop()
     assert not world.started
 
 
@@ -227,7 +245,7 @@ def test_a_dry_drop_starts_nothing(
     said: str,
 ) -> None:
     world = World(running, there)
-    dropping(dodo, world, branch="x", dry="1")._drop()
+    dropping(dodo, world, branch="x", dry="1").verbs.drop()
     assert said in capsys.readouterr().out
     assert not world.started
 
@@ -255,6 +273,6 @@ def test_drop_is_for_a_branch_or_a_candidate(
     runbook.__dict__["procedure"] = SimpleNamespace(
         release=names.release("shop", "a" * 40, "20260101")
     )
-    runbook._drop()
+    runbook.verbs.drop()
     assert [release.kind for release in dropped] == [kind]
     assert "it is gone" in capsys.readouterr().out

@@ -7,6 +7,7 @@ from typing import ClassVar
 from fearless.errors import FearlessError
 from fearless.interfaces import DataState
 from fearless.procedure import Done, Procedure
+from fearless.steps.way_back import check_declared
 
 NOTHING = Done("no production data yet", {"read": 0, "written": 0})
 
@@ -36,6 +37,8 @@ class Copy:
         run = self.procedure.data_run()
         if run is None:
             return NOTHING
+        if self.procedure.release.kind == "release":
+            check_declared(run)
         state = self.procedure.project.store.copy(run, self.procedure.report)
         if state.quarantined:
             self.procedure.report.line(

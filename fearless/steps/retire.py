@@ -9,7 +9,8 @@ from typing import Any, ClassVar
 from fearless.errors import Refused
 from fearless.interfaces import Release, Stack
 from fearless.procedure import Done, Procedure
-from fearless.steps.cutover import balancer
+from fearless.steps.switch import balancer
+from fearless.steps.way_back import before
 
 
 @dataclass(frozen=True)
@@ -83,7 +84,7 @@ class Retire:
             due = float(old.record.get("superseded_at", now)) + settings.soak
             kept = ""
             if old.stack.id in spared:
-                kept = f"closed to writes, to compare with ([retire] keep = {settings.keep})"
+                kept = f"closed to writes, to go back to ([retire] keep = {settings.keep})"
             elif due > now:
                 at = datetime.fromtimestamp(due, UTC).strftime("%Y-%m-%d %H:%M UTC")
                 kept = f"until {at} ([retire] soak)"
@@ -96,6 +97,9 @@ class Retire:
         self.allow(stack, record)
         procedure.change()
         procedure.report.line(f"deleting {stack.name}")
+        former = before(procedure.ledger, live) if (live := procedure.live()) else None
+        if live is not None and former is not None and former.stack_id == stack.id:
+            procedure.report.line(f"with it goes the way back from {live.stack}")
         project.store.forget(stack)
         self.allow(stack, record)
         project.provisioner.delete(stack, procedure.report)

@@ -21,12 +21,14 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 PROCEDURE = "tag image ami stack copy sync gate cutover retire release devstack drop".split()
 
+VERBS = "rollback plan quarantine status releases plugins".split()
+
 
 def test_list_is_the_procedure_and_quick(checkout: Checkout) -> None:
     checkout.doit("list").ok()
     listed = checkout.doit("list").ok()
     names = [line.split()[0] for line in listed.out.splitlines()]
-    assert names == [*PROCEDURE, "status", "releases", "plugins"]
+    assert names == [*PROCEDURE, *VERBS]
     everything = checkout.doit("list", "--all").ok().out
     assert "gate:shop" in everything
     assert "devstack:deploy" in everything
@@ -60,6 +62,11 @@ def test_nothing_heavy_is_imported_for_a_list(checkout: Checkout) -> None:
         (["gat:shop"], "there is no task 'gat:shop' (did you mean 'gate'?)"),
         (["release", "dry=yes"], "dry=yes: dry is 1 or 0, not 'yes'"),
         (["release", "json=true"], "json=true: json is 1 or 0"),
+        (["release", "accept_data_loss=1"], "did you mean `doit rollback accept_data_loss=1`?"),
+        (["rollback", "accept_data_loss=yes"], "accept_data_loss is 1 or 0, not 'yes'"),
+        (["rollbak"], "there is no task 'rollbak' (did you mean 'rollback'?)"),
+        (["rollback"], "the cloud does not answer; start it with `fearless local up`"),
+        (["quarantine", "branch=x"], "quarantine does not use branch="),
         (["drop"], "drop needs a branch or a commit"),
         (["drop", "branch=x", "sha=HEAD"], "drop needs one of the two"),
     ],
@@ -79,6 +86,8 @@ def test_mistakes(checkout: Checkout, argv: list[str], said: str) -> None:
         ["list", "branch=x", "dry=maybe"],
         ["help", "release", "branch=x"],
         ["info", "release", "branch=x"],
+        ["plan"],
+        ["plan", "json=1", "sha=HEAD"],
         ["drop", "branch=x", "dry=1"],
         ["drop", "sha=HEAD", "dry=1"],
     ],

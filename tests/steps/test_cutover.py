@@ -63,6 +63,7 @@ def test_the_order_that_loses_nothing(world: World) -> None:
         f"confirm {old.name}",
         "drain",
         "verify still",
+        "turn",
         f"fence {old.name}",
         f"open {new.name}",
     ]
@@ -71,7 +72,7 @@ def test_the_order_that_loses_nothing(world: World) -> None:
     assert "writes were paused for" in done.detail
 
 
-@pytest.mark.parametrize("call", ["pause", "confirm", "drain", "verify still", "fence"])
+@pytest.mark.parametrize("call", ["pause", "confirm", "drain", "verify still", "turn", "fence"])
 def test_a_failure_before_the_new_stack_is_open_undoes_everything(world: World, call: str) -> None:
     old = first_release(world)
     copied(world)

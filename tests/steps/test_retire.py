@@ -33,8 +33,7 @@ def test_the_last_former_stack_is_kept(world: World) -> None:
     assert world.provisioner.deleted == [first.id]
     assert second.name in world.provisioner.stacks
     assert (
-        f"{second.name} is kept: closed to writes, to compare with ([retire] keep = 1)"
-        in done.detail
+        f"{second.name} is kept: closed to writes, to go back to ([retire] keep = 1)" in done.detail
     )
     assert retire.find() is not None
 

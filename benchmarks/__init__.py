@@ -1,0 +1,1 @@
+"""What copying, verifying and following cost: see docs/benchmarks.md."""
