@@ -43,14 +43,20 @@ def environment() -> dict[str, str]:
 
 @contextlib.contextmanager
 def emulator() -> Iterator[Emulator]:
-    """A fresh emulator with its state in a temporary directory; forgotten, not saved, at the end."""
+    """A fresh emulator in a temporary directory; its state is forgotten, not saved, at the end."""
     os.environ["AWS_ACCOUNT_ID_ENDPOINT_MODE"] = "disabled"
+    signal.signal(signal.SIGTERM, _leave)
     with tempfile.TemporaryDirectory() as directory, running(Path(directory)) as found:
         try:
             yield found
         finally:
             request = urllib.request.Request(f"{found.url}/_ministack/reset", method="POST")
-            urllib.request.urlopen(request, timeout=120).close()
+            with contextlib.suppress(OSError):
+                urllib.request.urlopen(request, timeout=120).close()
+
+
+def _leave(number: int, frame: object) -> None:  # noqa: ARG001
+    sys.exit(128 + number)
 
 
 class Tables:

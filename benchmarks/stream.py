@@ -22,7 +22,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     made = parser(__doc__)
     made.add_argument("--records", type=int, default=50_000, help="changes in the shard")
-    made.add_argument("--rounds", type=int, default=5, help="rounds, interleaved")
+    made.add_argument("--rounds", type=int, default=3, help="rounds, interleaved")
     return made.parse_args(arguments)
 
 

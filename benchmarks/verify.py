@@ -25,7 +25,7 @@ def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     made = parser(__doc__)
     made.add_argument("--items", type=int, default=50_000, help="items in either table")
-    made.add_argument("--rounds", type=int, default=5, help="rounds, interleaved")
+    made.add_argument("--rounds", type=int, default=3, help="rounds, interleaved")
     made.add_argument("--threads", type=int, default=4, help="requests at once")
     return made.parse_args(arguments)
 

@@ -41,12 +41,13 @@ class Tag(_Table):
 
 
 class Key(_Table):
-    """`[tables.<name>]`: the primary key of a DynamoDB table."""
+    """`[tables.<name>]`: the primary key of a DynamoDB table, and when its items expire."""
 
     hash: str = Field(min_length=1)
     range: str | None = Field(None, min_length=1)
     hash_type: Literal["S", "N", "B"] = "S"
     range_type: Literal["S", "N", "B"] = "S"
+    ttl: str | None = Field(None, min_length=1)
 
 
 class Cutover(_Table):

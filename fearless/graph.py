@@ -181,8 +181,12 @@ class Runbook:
 
     @cached_property
     def release(self) -> Release:
-        """The release that sha= names (HEAD by default)."""
-        sha, date = self.project.git.commit(self.variables["sha"] or "HEAD")
+        """The release that sha= names (HEAD by default).
+
+        Of a rollback it names where to go, which git need not know.
+        """
+        named = "" if "rollback" in self.words else self.variables["sha"]
+        sha, date = self.project.git.commit(named or "HEAD")
         release = names.release(self.project.app.name, sha, date, self.variables["tag"])
         return self.project.named(release)
 

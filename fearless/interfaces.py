@@ -108,13 +108,18 @@ class MachineImage:
 
 @dataclass(frozen=True)
 class TableSpec:
-    """A table as `[tables.<name>]` in release.toml declares it. Key types are S, N or B."""
+    """A table as `[tables.<name>]` in release.toml declares it. Key types are S, N or B.
+
+    `ttl` is the attribute that says when an item expires. It is switched on when the stack goes
+    live: before that, the copy would lose items that the live table still has.
+    """
 
     name: str
     hash_key: str
     range_key: str | None = None
     hash_type: str = "S"
     range_type: str = "S"
+    ttl: str | None = None
 
     @property
     def logical_id(self) -> str:

@@ -94,7 +94,9 @@ class Project:
         specs = []
         for name, key in self.config.tables.items():
             specs.append(
-                interfaces.TableSpec(name, key.hash, key.range, key.hash_type, key.range_type)
+                interfaces.TableSpec(
+                    name, key.hash, key.range, key.hash_type, key.range_type, key.ttl
+                )
             )
             if not specs[-1].logical_id.isalnum():
                 raise ConfigError(

@@ -11,6 +11,9 @@ from fearless.procedure import Procedure, when
 from fearless.project import Project
 from fearless.steps.way_back import before, way_back
 
+KEPT = 24 * 3600.0
+"""Seconds for which a stream keeps what nobody has carried back."""
+
 
 def empty(project: Project, running: bool) -> dict[str, Any]:
     """The status of a cloud that does not answer, or in which nothing is yet."""
@@ -80,7 +83,10 @@ def collect(procedure: Procedure, at: Callable[[str], Project]) -> dict[str, Any
 
 
 def _way_back(procedure: Procedure, at: Callable[[str], Project]) -> dict[str, Any] | None:
-    """What `doit rollback` would lead to; `reason` says why it would not, `lag` is in seconds."""
+    """What `doit rollback` would lead to; `reason` says why it would not.
+
+    `lag` is in seconds, since the cutover when nothing was carried back yet.
+    """
     live = procedure.live()
     former = before(procedure.ledger, live) if live else None
     if live is None or former is None:
@@ -97,7 +103,10 @@ def _way_back(procedure: Procedure, at: Callable[[str], Project]) -> dict[str, A
     reason = way.one_way or state.one_way or state.reason
     if not reason and state.phase == "none":
         reason = "it was never fixed where it starts"
-    return {**known, "lag": None if reason else state.lag, "reason": reason}
+    lag = procedure.ledger.clock() - live.since if state.lag is None else state.lag
+    if not reason and lag > KEPT:
+        reason = f"nothing was carried back for {lag / 3600:.0f} hours, and streams keep 24"
+    return {**known, "lag": None if reason else lag, "reason": reason}
 
 
 def describe(status: Mapping[str, Any]) -> str:
@@ -143,9 +152,8 @@ def _describe_way_back(way: Mapping[str, Any] | None) -> list[str]:
     to = f"  way back   {way['release']}  {way['sha'][:10]}  {way['stack']}"
     if way["reason"]:
         return [f"{to}  NONE: {way['reason']}"]
-    if way["lag"] is None:
-        return [f"{to}  open; nothing was carried back yet"]
-    return [f"{to}  the way back is {way['lag']:.0f} s behind"]
+    soon = "; `doit sync` keeps it open" if way["lag"] > KEPT / 2 else ""
+    return [f"{to}  the way back is {way['lag']:.0f} s behind{soon}"]
 
 
 def releases(records: Iterable[Mapping[str, Any]], live_sha: str | None) -> list[dict[str, Any]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
+from fearless.builtin.aws import explained
 from fearless.builtin.fencing import Fence
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Cloud, DataRun, DataState, Report, Sample, Stack, Transform, Verdict
@@ -19,6 +21,8 @@ if TYPE_CHECKING:
 
 CONNECT_TIMEOUT = 2
 READ_TIMEOUT = 10
+MAX_SKEW = 60.0
+"""Seconds that this machine's clock may differ from the service's."""
 
 
 class DynamoDB:
@@ -73,6 +77,7 @@ class DynamoDB:
         if state.phase == "replay":
             return state
         self._check_closed(run)
+        self._check_clock()
         return migration.copy()
 
     def follow(self, run: DataRun, report: Report) -> DataState:
@@ -137,8 +142,9 @@ class DynamoDB:
         return self._fence.writable(stack)
 
     def open(self, stack: Stack) -> None:
-        """Let the stack's applications write."""
+        """Let the stack's applications write, and let items expire where that was declared."""
         self._fence.open(stack)
+        self._expire(stack)
 
     def fence(self, stack: Stack, seconds: float | None) -> None:
         """Stop them from writing: for so long, or for good (None)."""
@@ -156,6 +162,18 @@ class DynamoDB:
         """Remove the policies this added to the stack's role. The state goes with the stack."""
         self._fence.forget(stack)
 
+    def _expire(self, stack: Stack) -> None:
+        client = self._cloud.client("dynamodb")
+        for spec in self._project.tables if self._project is not None else ():
+            if spec.ttl is None or f"Table{spec.logical_id}" not in stack.outputs:
+                continue
+            table = _table(stack, spec.logical_id)
+            with explained(f"switching TTL on for {table}"):
+                found = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+                if found.get("TimeToLiveStatus") not in ("ENABLED", "ENABLING"):
+                    wanted = {"Enabled": True, "AttributeName": spec.ttl}
+                    client.update_time_to_live(TableName=table, TimeToLiveSpecification=wanted)
+
     # ------------------------------------------------------------------ parts
 
     def _check_closed(self, run: DataRun) -> None:
@@ -163,6 +181,16 @@ class DynamoDB:
             raise Refused(
                 f"the applications of {run.target.name} may write it: changes of "
                 f"{run.source.name} must not be applied over what they write"
+            )
+
+    def _check_clock(self) -> None:
+        """Refuse to work on a machine whose clock is far from the service's, once that is known."""
+        skew = time.time() - self._clients.state.clock()
+        if abs(skew) > MAX_SKEW:
+            raise Refused(
+                f"this machine's clock is {abs(skew):.0f} s {'ahead of' if skew > 0 else 'behind'} "
+                f"that of DynamoDB, and {MAX_SKEW:.0f} s is the limit: set it (`timedatectl "
+                "set-ntp true`)"
             )
 
     def _migration(self, run: DataRun, report: Report) -> Migration:

@@ -14,7 +14,7 @@ from fearless.data.job import Clients, Endpoint, Engine, Job, Pair
 from fearless.data.lease import Lease
 from fearless.data.machinery import Machinery
 from fearless.data.membership import Membership
-from fearless.data.position import Gap, Missing, check_position, check_tables, fix
+from fearless.data.position import Gap, Missing, check_no_expiry, check_position, check_tables, fix
 from fearless.data.session import Session
 from fearless.data.settings import Settings
 from fearless.data.signals import Signals
@@ -240,6 +240,7 @@ class Migration:
         for pair in self._pairs:
             source, target = infos[pair.name]
             check_tables(pair.name, source, target)
+            check_no_expiry(self._reader, self._clients.target, target.table)
             one_way = one_way or self._tables.pipeline(pair, source, target).one_way
             if generation == 1:
                 self._check_empty(target)

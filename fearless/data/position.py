@@ -52,6 +52,23 @@ def describe(caller: Caller, client: Any, table: str) -> TableInfo:
         raise explain(error, f"describing table {table}") from error
 
 
+def check_no_expiry(caller: Caller, client: Any, table: str) -> None:
+    """Refuse a target that deletes items by itself: it would do so before the source does."""
+    try:
+        answer = caller.read(client.describe_time_to_live, TableName=table)
+    except ClientError as error:
+        if code(error) in ("UnknownOperationException", "InvalidAction"):
+            return
+        raise explain(error, f"looking whether TTL is on at {table}") from error
+    found = answer.get("TimeToLiveDescription", {})
+    if found.get("TimeToLiveStatus") in ("ENABLED", "ENABLING"):
+        raise Refused(
+            f"TTL is on at {table} (attribute {found.get('AttributeName')}), so it would delete "
+            "items that the source still has: leave it out of the template and declare `ttl` "
+            "under [tables], and it is switched on when the stack goes live"
+        )
+
+
 def describe_stream(caller: Caller, streams: Any, arn: str) -> Listing:
     """Every shard of the stream. Raises Gap when there is no such stream any more."""
     shards: list[tuple[str, str | None]] = []

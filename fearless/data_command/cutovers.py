@@ -122,7 +122,7 @@ def _go_over(call: Call, back: bool) -> int:
     call.run.check_begun(code=not args.abort)
     machine = Cutovers(call.run, back)
     choice = machine.choose(args.fence, args.open)
-    one_way = bool(vars(args).get("accept_one_way"))
+    one_way = back or bool(vars(args).get("accept_one_way"))
     machinery = machine.make(choice, float(args.budget), one_way, not args.abort)
     if args.abort:
         row = machinery.abort()

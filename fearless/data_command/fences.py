@@ -10,8 +10,9 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from fearless.data.calls import explain
-from fearless.data.fences import Fence, Memory
+from fearless.data.fences import Fence, Memory, Several
 from fearless.data.fences.canary import Canary, assume
+from fearless.data.fences.documents import principals
 from fearless.data.fences.hook import Commands, HookFence
 from fearless.data.fences.policy import PolicyFence
 from fearless.data.fences.role import RoleFence
@@ -77,11 +78,14 @@ def fence(
 
     near = side.near
     if spec.kind == "role":
-        roles = spec.value.split(",")
-        canary = Canary(_as_role(side, roles[0]), 5 if near else 20, seconds=0.5 if near else 10.0)
-        return RoleFence(side.client("iam"), roles, describe, canary, f"{run}-{side.name}")
+        fences = []
+        for role in spec.value.split(","):
+            canary = Canary(_as_role(side, role), 5 if near else 20, seconds=0.5 if near else 10.0)
+            name = f"{run}-{side.name}"
+            fences.append(RoleFence(side.client("iam"), [role], describe, canary, name))
+        return Several(fences)
     if spec.kind == "policy":
-        return PolicyFence(side.control, describe, [_me(side)], memory, f"{run}-{side.name}")
+        return PolicyFence(side.control, describe, _me(side), memory, f"{run}-{side.name}")
     if spec.kind == "hook":
         words = shlex.split(spec.value)
         commands = Commands(*((*words, what) for what in ("fence", "unfence", "check")))
@@ -105,11 +109,6 @@ def _as_role(side: Side, role: str) -> Callable[[], Any]:
     return client
 
 
-def _me(side: Side) -> str:
-    """The principal that synchronises, which a policy must let write."""
-    arn = str(side.client("sts").get_caller_identity()["Arn"])
-    head, slash, rest = arn.partition(":assumed-role/")
-    if not slash:
-        return arn
-    role = rest.partition("/")[0]
-    return f"{head}:assumed-role/{role}/*"
+def _me(side: Side) -> tuple[str, ...]:
+    """The principals that synchronise, which a policy must let write."""
+    return principals(str(side.client("sts").get_caller_identity()["Arn"]))

@@ -222,3 +222,23 @@ def test_settings_for_loopback_and_for_aws(world: World) -> None:
     far.__dict__["_near"] = False
     assert far._migration(world.run, None).settings.zombie == 900.0  # type: ignore[arg-type]
     assert (far._fence._attempts, far._fence._seconds) == (20, 10.0)
+
+
+def test_items_expire_only_once_the_stack_is_live(world: World, report: Any) -> None:
+    class Project:
+        tables = (TableSpec("orders", "pk", ttl="gone_at"),)
+
+    store, client = DynamoDB(world.cloud, project=Project()), world.cloud.client("dynamodb")
+    table = world.target.outputs["TableOrders"]
+
+    def status() -> str:
+        found = client.describe_time_to_live(TableName=table)["TimeToLiveDescription"]
+        return str(found["TimeToLiveStatus"])
+
+    assert status() == "DISABLED"
+    for _ in range(2):
+        store.open(world.target)
+        assert status() == "ENABLED"
+    store.fence(world.target, None)
+    with pytest.raises(Refused, match=rf"TTL is on at {table} \(attribute gone_at\)"):
+        world.store.copy(world.run, report)

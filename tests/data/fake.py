@@ -247,6 +247,10 @@ class Fake:
             }
         return {"Table": description}
 
+    def describe_time_to_live(self, TableName: str) -> Any:
+        self._read()
+        return {"TimeToLiveDescription": {"TimeToLiveStatus": "DISABLED"}}
+
     def scan(
         self,
         TableName: str,

@@ -76,6 +76,8 @@ class SimulatedOwner(Owner):
 class Simulation:
     """A run from the first item to the last. `z` is how long the engine waits for the dead.
 
+    `late` is how long a request may be under way.
+
     `paused`: processes also stop in the middle of a request while others run, and go on then.
     """
 
@@ -88,6 +90,7 @@ class Simulation:
         client: type[Fake] = Fake,
         z: float | None = None,
         paused: bool = False,
+        late: float = 5.0,
     ) -> None:
         self.rng = rng = random.Random(seed)
         self.world = World(rng, crash=rng.choice([0, 0.01, 0.03]), lost=rng.choice([0, 0.01]))
@@ -103,9 +106,10 @@ class Simulation:
         self.running: list[str] = []
         if paused:
             self.world.pause = rng.choice([0.005, 0.02])
-            self.world.zombie = rng.choice([5.0, 50.0])
+            late = rng.choice([5.0, 50.0])
             self.world.other = self.other
-        self.zombie = self.world.zombie if z is None else z
+        self.world.zombie = late
+        self.zombie = late if z is None else z
         self.left = rng.randint(5, 40)
         for _ in range(rng.randint(0, 12)):
             self.write()

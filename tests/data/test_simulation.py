@@ -194,7 +194,7 @@ def test_caught_suspects_that_nobody_looks_at_again(monkeypatch: pytest.MonkeyPa
         return [] if prefix == SUSPECTS else original(table, caller, prefix, *more, **options)
 
     monkeypatch.setattr(replay, "keep", no_suspects)
-    assert caught()
+    assert caught(late=50.0)
 
 
 def test_caught_repairing_without_a_note_of_what_is_written(

@@ -483,7 +483,9 @@ def test_sync_of_a_way_back_that_is_cut(world: World, cut: tuple[Stack, Stack]) 
     ("facts", "said"),
     [
         ({"lag": 3.2}, "the way back is 3 s behind"),
-        ({"lag": None}, "open; nothing was carried back yet"),
+        ({"lag": None}, "the way back is 0 s behind"),
+        ({"lag": 13 * 3600.0}, "46800 s behind; `doit sync` keeps it open"),
+        ({"lag": 25 * 3600.0}, "NONE: nothing was carried back for 25 hours, and streams keep 24"),
         ({"phase": "broken", "reason": "24 hours passed"}, "NONE: 24 hours passed"),
         ({"phase": "none"}, "NONE: it was never fixed"),
     ],
