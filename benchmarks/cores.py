@@ -22,7 +22,7 @@ COST = "CPU us/item"
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     made = parser(__doc__)
-    made.add_argument("--items", type=int, default=300_000, help="items for each process")
+    made.add_argument("--items", type=int, default=200_000, help="items for each process")
     made.add_argument("--rounds", type=int, default=3, help="rounds, interleaved")
     made.add_argument("--threads", type=int, default=4, help="requests at once in each process")
     made.add_argument("--servers", type=int, default=1, help="stub servers on the port")

@@ -235,6 +235,8 @@ class Procedure:
 
     def mend(self) -> None:
         """Let the live stack write again, unless this very release is to finish its cutover."""
+        if not self.is_live:
+            self.check_rolled_back()
         source = self.live_stack()
         if source is None or self.writable(source) or self.sealed():
             return
@@ -244,6 +246,14 @@ class Procedure:
             f"writes to {source.name} were still paused by a cutover that was interrupted; "
             "they go on"
         )
+
+    def check_rolled_back(self) -> None:
+        """Refuse when the live stack is so by a rollback that was interrupted: DNS lags behind."""
+        live, row = self.live(), self.ledger.get("ROLLBACK", "ROLLBACK")
+        if live is not None and row and row["to"] == live.stack_id and not row.get("done"):
+            raise Refused(
+                f"the rollback to {live.stack} was interrupted: finish it with `doit rollback`"
+            )
 
     def writable(self, stack: Stack) -> bool:
         """Whether the stack's applications may write; a stack without tables needs no leave."""

@@ -10,6 +10,7 @@ from typing import Any
 
 from fearless.data.copy import COUNTS
 from fearless.data.crew import Inline
+from fearless.data.heartbeat import Heartbeat
 from fearless.data.job import Clients, Endpoint, Engine, Job, Pair
 from fearless.data.lease import Lease
 from fearless.data.machinery import Machinery
@@ -291,14 +292,22 @@ class Migration:
 
     def _go_on(self, lease: Lease, session: Session, until: Callable[[], bool]) -> None:
         checked = self._kit.clock()
-        with self._hire(inline=False) as crew:
-            while not until():
-                session.follow_for(30.0, crew)
-                session.settle_suspects()
-                if self._kit.clock() - checked > 60:
-                    self._check_positions(lease)
-                    checked = self._kit.clock()
-                self._kit.sleep(self.settings.poll)
+        hearts = {
+            name: Heartbeat(table, self.settings.heartbeat, self._report)
+            for name, table in session.tables.items()
+        }
+        try:
+            with self._hire(inline=False) as crew:
+                while not until():
+                    session.follow_for(30.0, crew, hearts)
+                    session.settle_suspects()
+                    if self._kit.clock() - checked > 60:
+                        self._check_positions(lease)
+                        checked = self._kit.clock()
+                    self._kit.sleep(4 * self.settings.poll)
+        finally:
+            for heart in hearts.values():
+                heart.end()
 
     # ------------------------------------------------------------------ parts
 

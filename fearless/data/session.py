@@ -11,6 +11,7 @@ from fearless.data.context import Table
 from fearless.data.copy import segment_sk
 from fearless.data.digest import part_sk, size
 from fearless.data.gather import retry_groups
+from fearless.data.heartbeat import Heartbeat
 from fearless.data.lease import Lease
 from fearless.data.lineage import Lineage
 from fearless.data.machinery import Machinery
@@ -27,6 +28,8 @@ from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Report, Verdict
 
 Hire = Callable[[], Crew]
+TOLD = 10.0
+"""Seconds between two times that a run says how far it has come while it follows for ever."""
 
 
 class Session:
@@ -170,13 +173,17 @@ class Session:
                 self.lease.guard()
                 self._kit.sleep(self._any.settings.poll)
 
-    def follow_for(self, seconds: float, crew: Crew) -> None:
+    def follow_for(self, seconds: float, crew: Crew, hearts: Mapping[str, Heartbeat]) -> None:
         """Keep applying changes as they come, for about so long. Raises Gap."""
         units = []
         for name, lineage in self.lineages.items():
             lineage.load()
             lineage.refresh()
+            hearts[name].beat()
+            hearts[name].hear(lineage.shards)
             note = f"lag {lineage.lag(self._kit.wall()):.1f} s"
+            if (trip := hearts[name].round_trip) is not None:
+                note += f", heartbeat {trip:.1f} s"
             self._report.progress(f"sync {name}", _applied(lineage), None, note)
             units += [
                 Unit("follow", name, shard, seconds, live=True) for shard in lineage.runnable()
@@ -184,6 +191,9 @@ class Session:
         self.lease.guard()
         crew.offer(units)
         self._check()
+        now = self._kit.wall()
+        if now - int(self.lease.meta["caught_up"]) > TOLD:
+            self.lease.update({"caught_up": int(now - self.lag())})
 
     def lag(self) -> float:
         """Seconds that the table which is furthest behind is behind."""

@@ -16,7 +16,8 @@ class Settings:
     consistently), so they are not replayed. `max_quarantine`: more failed items than this stop the
     copy. `tip_polls` empty answers, `poll` apart, mean that a shard has been read to its end for
     now; a shard read to within `near` seconds of now counts, too. `max_rate`: writes a second of
-    all workers together, None for as many as the table takes.
+    all workers together, None for as many as the table takes. `heartbeat`: while following for
+    ever, a mark is written into the source so often, to see how long changes take; 0 for none.
     """
 
     segments: int = 4
@@ -34,4 +35,5 @@ class Settings:
     drain: float = 120.0
     buckets: int = 8192
     rounds: int = 5
+    heartbeat: float = 5.0
     purity: int = 500

@@ -68,7 +68,15 @@ def options(args: argparse.Namespace) -> Options:
     fields = ("transforms", "name", "segments", "engine", "processes", "queue")
     values: dict[str, Any] = {
         field: given[names.get(field, field)]
-        for field in (*fields, "max_rate", "state_table", "max_quarantine", "zombie", "again")
+        for field in (
+            *fields,
+            "max_rate",
+            "state_table",
+            "max_quarantine",
+            "zombie",
+            "again",
+            "heartbeat",
+        )
         if names.get(field, field) in given
     }
     return Options(args.source, args.target, there, here, **values)

@@ -114,6 +114,14 @@ def _fill(parser: argparse.ArgumentParser, name: str) -> None:
         parser.add_argument(
             "--forever", action="store_true", help="go on as changes come, until interrupted"
         )
+        parser.add_argument(
+            "--heartbeat",
+            type=float,
+            metavar="SECONDS",
+            default=5.0,
+            help="with --forever: write a mark into SRC so often, which is never copied, to see "
+            "how long changes take (default 5; 0 for none)",
+        )
     if name == "pause":
         parser.add_argument("--reason", default="", help="for whoever wonders")
     if name == "sample":

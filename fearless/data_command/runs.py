@@ -65,6 +65,7 @@ class Options:
     max_quarantine: int = 1000
     zombie: float | None = None
     again: bool = False
+    heartbeat: float = 5.0
 
 
 class Run:
@@ -294,6 +295,7 @@ class Run:
             poll=0.1 if near else 0.25,
             max_quarantine=self.options.max_quarantine,
             max_rate=self.options.max_rate,
+            heartbeat=self.options.heartbeat,
         )
 
     def job(self, back: bool = False) -> Job:

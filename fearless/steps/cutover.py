@@ -42,8 +42,7 @@ class Cutover(Switch):
         """Go live, or finish going live."""
         procedure = self.procedure
         stack, live = procedure.need_stack(), procedure.live()
-        if live is not None:
-            self._refuse_rollback(live)
+        procedure.check_rolled_back()
         row = procedure.ledger.get("CUTOVER", stack.id) or {}
         if live is not None and live.stack_id == stack.id:
             return self._point(stack, live, row)
@@ -71,14 +70,6 @@ class Cutover(Switch):
         return self._open(stack, live, row)
 
     # ---------------------------------------------------------------- in order
-
-    def _refuse_rollback(self, live: Live) -> None:
-        """One that was interrupted once its stack was live: only it knows what DNS pointed at."""
-        back = self.procedure.ledger.get("ROLLBACK", "ROLLBACK")
-        if back is not None and back["to"] == live.stack_id and not back.get("done"):
-            raise Refused(
-                f"the rollback to {live.stack} was interrupted: finish it with `doit rollback`"
-            )
 
     def _check_gates(self, stack: Stack) -> None:
         procedure = self.procedure

@@ -41,10 +41,7 @@ while True:
 def tables(emulator: Emulator) -> Iterator[Tables]:
     made = Tables(emulator)
     yield made
-    for name in NAMES:
-        made.client.delete_table(TableName=made.source(name))
-        made.client.delete_table(TableName=made.target(name))
-    made.client.delete_table(TableName=made.state)
+    made.delete()
 
 
 def test_copy_and_follow_under_a_live_writer(tables: Tables, report) -> None:

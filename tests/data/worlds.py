@@ -63,6 +63,8 @@ class Tables:
             self.create(self.source(name), stream=True)
             self.create(self.target(name), stream=True)
         self.create(self.state, stream=False)
+        for table in (*map(self.source, names), *map(self.target, names), self.state):
+            self.client.get_waiter("table_exists").wait(TableName=table, WaiterConfig={"Delay": 1})
 
     def source(self, name: str) -> str:
         return f"source-{name}-{self.tag}"
@@ -92,17 +94,33 @@ class Tables:
         client: Any = None,
         transforms: Sequence[Transform] = TRANSFORMS,
         settings: Settings = FAST,
+        **more: Any,
     ) -> Migration:
+        """Of the run; `more` as a Migration takes it, or `state` and `streams`, clients."""
         client = client or self.client
+        streams = more.pop("streams", self.streams)
         return Migration(
             "run",
-            [Pair(name, self.source(name), self.target(name)) for name in self.names],
+            self.pairs(more.get("back", False)),
             transforms,
-            Clients(client, self.streams, client, client),
+            Clients(client, streams, client, more.pop("state", client), streams),
             self.state,
             report,
             settings,
+            **more,
         )
+
+    def pairs(self, back: bool = False) -> list[Pair]:
+        """The tables of the run, or of its way back."""
+        found = [(name, self.source(name), self.target(name)) for name in self.names]
+        return [Pair(n, new, old) if back else Pair(n, old, new) for n, old, new in found]
+
+    def delete(self) -> None:
+        """All of them."""
+        for name in self.names:
+            self.client.delete_table(TableName=self.source(name))
+            self.client.delete_table(TableName=self.target(name))
+        self.client.delete_table(TableName=self.state)
 
     def fill(self, count: int, seed: int = 1) -> None:
         rng = random.Random(seed)

@@ -234,6 +234,22 @@ def test_a_cutover_does_not_finish_a_rollback(
     check_back(world, stacks[0])
 
 
+def test_a_release_is_refused_at_once_and_not_at_its_cutover(
+    world: World, stacks: tuple[Stack, Stack]
+) -> None:
+    with pytest.MonkeyPatch.context() as patch:
+        kill_at(patch, world, "open")
+        with pytest.raises(Killed):
+            roll(world)
+    other = world.procedure("c")
+    with pytest.raises(Refused, match="was interrupted: finish it with `doit rollback`"):
+        other.change()
+    other.lock.release()
+    assert world.store.writers == set()
+    roll(world)
+    check_back(world, stacks[0])
+
+
 # ------------------------------------------------------------------ afterwards
 
 
