@@ -44,7 +44,7 @@ class Runbook:
         self.command, self.words = command_line()
         self.variables = self._read_variables()
         self.dry, self.json, self.yes = (self.variables[flag] == "1" for flag in FLAGS)
-        self.report = progress.report()
+        self.report = progress.JsonLines(sys.stderr) if self.json else progress.report()
         self.found: dict[str, Done] = {}
         self.made: dict[str, float] = {}
         self.failed = False

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -120,7 +120,9 @@ class DynamoDB:
     def waive(self, run: DataRun, table: str, key: Mapping[str, Any], reason: str) -> None:
         """Accept that one quarantined item is not migrated. Refuses one that is not in there."""
         if not self._migration(run, _Nobody()).waive(table, dict(key), reason):
-            raise Refused(f"table {table} has no such item in quarantine; `doit plan` lists them")
+            raise Refused(
+                f"table {table} has no such item in quarantine; `doit quarantine` lists them"
+            )
 
     def turn(self, run: DataRun, report: Report) -> None:
         """With both stacks fenced and equal: fix where the way back starts."""
@@ -134,6 +136,18 @@ class DynamoDB:
         from fearless.data.dry import dry_run
 
         return dry_run(self._clients, _pairs(run), run.transforms, count, report)
+
+    def writes(self, run: DataRun, report: Report) -> Iterator[Mapping[str, Any]]:
+        """Every write to the live stack since the turn, oldest first; see `Journal`."""
+        from fearless.data.journal import journal
+        from fearless.data.machinery import Machinery
+        from fearless.data.state import StateTable
+        from fearless.data.worker import run_key
+
+        job, clients = self._job(run), self._clients
+        state = StateTable(clients.state, job.state_table, run_key(run.id, run.back))
+        kit = Machinery(wall=clients.state.clock)
+        yield from journal(clients, state, job.pairs, job.settings, kit)
 
     # ------------------------------------------------------------------ rights
 

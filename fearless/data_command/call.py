@@ -65,18 +65,13 @@ def options(args: argparse.Namespace) -> Options:
         for side in ("source", "target")
     )
     names = {"name": "table", "zombie": "zombie_seconds"}
-    fields = ("transforms", "name", "segments", "engine", "processes", "queue")
+    fields = (
+        *("transforms", "name", "segments", "engine", "processes", "queue", "heartbeat"),
+        *("max_rate", "state_table", "max_quarantine", "zombie", "again"),
+    )
     values: dict[str, Any] = {
         field: given[names.get(field, field)]
-        for field in (
-            *fields,
-            "max_rate",
-            "state_table",
-            "max_quarantine",
-            "zombie",
-            "again",
-            "heartbeat",
-        )
+        for field in fields
         if names.get(field, field) in given
     }
     return Options(args.source, args.target, there, here, **values)

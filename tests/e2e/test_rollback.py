@@ -141,3 +141,6 @@ def test_a_migration_that_leads_nowhere_back(small: Checkout, old: dict[str, Any
     assert refused.code == 1
     assert "rename-mail: why not" in refused.err
     assert small.doit("status", "json=1").ok().json["live"]["sha"] != old["sha"]
+    small.doit("rollback", "accept_data_loss=1").ok()
+    check_old(small, old)
+    assert list((small.root / ".fearless").glob("lost-*.jsonl"))
