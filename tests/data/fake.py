@@ -29,6 +29,7 @@ def failure(code: str, status: int = 400, message: str = "") -> ClientError:
 class World:
     """Time, chance, and what others do meanwhile. `zombie`: a lost request lands within it.
 
+    `heat` is how much likelier than otherwise a process dies or stops while it writes batches, and
     `pause` is how likely a process stops between making a request and sending it, while `other`
     happens; the request is refused for its age when it is sent after more than `zombie`.
     """
@@ -40,6 +41,8 @@ class World:
     throttle: float = 0.0
     busy: float = 0.0
     pause: float = 0.0
+    heat: float = 0.0
+    hot: float = 0.0
     depth: int = 0
     dead: bool = False
     crash_in: int | None = None
@@ -72,7 +75,11 @@ class World:
         """Stop the process that is running now and then, and let others run meanwhile."""
         if self.dead:
             raise Crash
-        if not self.pause or self.depth > 1 or self.rng.random() >= self.pause / (1 + self.depth):
+        if not self.pause or self.depth > 1:
+            return
+        hot, self.hot = self.hot, 0.0
+        if self.rng.random() >= (self.pause + hot) / (1 + self.depth):
+            self.hot = hot
             return
         signed = self.now
         self.depth += 1
@@ -80,7 +87,7 @@ class World:
             self.other()
         finally:
             self.depth -= 1
-            self.dead = False
+            self.dead, self.hot = False, hot
         if self.now - signed > self.zombie:
             raise failure("InvalidSignatureException", message="Signature expired")
 
@@ -91,7 +98,7 @@ class World:
             self.dead = self.crash_in <= 0
             if self.dead:
                 self.crash_in = None
-        if self.rng.random() < self.crash:
+        if self.rng.random() < self.crash + (self.hot if self.crash else 0):
             self.dead = True
         return self.dead
 
@@ -350,7 +357,11 @@ class Fake:
                     table.delete(request["DeleteRequest"]["Key"])
             return {"UnprocessedItems": {name: requests[done:]} if requests[done:] else {}}
 
-        return self._write(effect)
+        self.world.hot = self.world.heat
+        try:
+            return self._write(effect)
+        finally:
+            self.world.hot = 0.0
 
     @staticmethod
     def _check(table: Table, key: Typed, condition: Any) -> None:

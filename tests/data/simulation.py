@@ -305,3 +305,27 @@ class Simulation:
         if quarantined != failed:
             return f"quarantine is {quarantined}, should be {failed}"
         return "" if present == expected else f"{present} != {expected}"
+
+
+class Hard(Simulation):
+    """Processes die and stop above all while they write, and repairs run while others write."""
+
+    def __init__(self, seed: int, transform: Transform, **options: Any) -> None:
+        super().__init__(seed, transform, **{"paused": True, **options})
+        self.world.crash = self.world.crash and 0.01
+        self.world.heat = 0.15
+        self.world.throttle = min(self.world.throttle, 0.02)
+
+    def run(self) -> None:
+        for _ in range(5):
+            self.left += 12
+            try:
+                migration = self.migration()
+                migration.copy()
+                migration.follow()
+                migration.repair()
+            except Crash:
+                continue
+            except FearlessError as error:
+                self.refused(error)
+        super().run()

@@ -23,7 +23,7 @@ from fearless.data.touched import DIRTY, SUSPECTS
 from fearless.data.worker import Worker
 from fearless.interfaces import Transform
 from tests.data.fake import Fake
-from tests.data.simulation import FRAGILE, KEEP, REKEY, Simulation
+from tests.data.simulation import FRAGILE, KEEP, REKEY, Hard, Simulation
 
 KINDS = pytest.mark.parametrize("transform", [KEEP, REKEY, FRAGILE], ids=lambda t: t.name)
 
@@ -76,9 +76,9 @@ def test_gaps_are_noticed_and_copied_over() -> None:
     assert copied_again > 30
 
 
-def caught(transform: Transform = REKEY, seeds: range = range(400), **options: Any) -> bool:
-    for seed in seeds:
-        simulation = Simulation(seed, transform, **options)
+def caught(kind: type[Simulation] = Simulation, seeds: int = 400, **options: Any) -> bool:
+    for seed in range(seeds):
+        simulation = kind(seed, REKEY, **options)
         simulation.run()
         if simulation.wrong():
             return True
@@ -194,14 +194,14 @@ def test_caught_suspects_that_nobody_looks_at_again(monkeypatch: pytest.MonkeyPa
         return [] if prefix == SUSPECTS else original(table, caller, prefix, *more, **options)
 
     monkeypatch.setattr(replay, "keep", no_suspects)
-    assert caught(late=50.0)
+    assert caught(Hard)
 
 
 def test_caught_repairing_without_a_note_of_what_is_written(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(reconcile_module, "keep", lambda *_: [])
-    assert caught(paused=True, transform=REKEY)
+    assert caught(Hard)
 
 
 def test_caught_claims_that_anybody_may_take(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,7 +218,7 @@ def test_caught_claims_that_anybody_may_take(monkeypatch: pytest.MonkeyPatch) ->
 
     monkeypatch.setattr(Claim, "take", classmethod(grab))
     monkeypatch.setattr(StateTable, "replace", replace)
-    assert caught(paused=True)
+    assert caught(Hard)
 
 
 def test_caught_taking_over_without_making_a_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -231,14 +231,14 @@ def test_caught_taking_over_without_making_a_ghost(monkeypatch: pytest.MonkeyPat
         return True
 
     monkeypatch.setattr(Membership, "gone", gone)
-    assert caught()
+    assert caught(Hard)
 
 
 def test_caught_going_on_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not ask whether its lease still covers a request writes what is long outdated."""
     monkeypatch.setattr(Membership, "guard", lambda self: None)
     monkeypatch.setattr(Membership, "awake", lambda self: None)
-    assert caught(paused=True)
+    assert caught(Hard)
 
 
 def test_caught_copy_after_the_barrier(monkeypatch: pytest.MonkeyPatch) -> None:
