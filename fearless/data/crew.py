@@ -5,11 +5,9 @@ from __future__ import annotations
 import threading
 from collections.abc import Sequence
 from concurrent.futures import FIRST_EXCEPTION, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack
 from functools import partial
 from types import TracebackType
 
-from fearless.data.collector import rarely
 from fearless.data.unit import Unit
 from fearless.data.work import Runner
 from fearless.data.worker import Worker
@@ -25,12 +23,10 @@ class Inline:
         self._runner = runner
         self._halt = threading.Event()
         self._pool: ThreadPoolExecutor | None = None
-        self._stack = ExitStack()
         self._busy: dict[Unit, Future[bool]] = {}
 
     def __enter__(self) -> Inline:
-        self._stack.enter_context(rarely())
-        self._stack.enter_context(self._worker)
+        self._worker.__enter__()
         return self
 
     def __exit__(
@@ -42,7 +38,7 @@ class Inline:
         self._worker.stop()
         if self._pool is not None:
             self._pool.shutdown(wait=True, cancel_futures=True)
-        self._stack.__exit__(kind, error, trace)
+        self._worker.__exit__(kind, error, trace)
 
     @property
     def busy(self) -> bool:

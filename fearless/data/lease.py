@@ -80,7 +80,8 @@ class Lease:
         left = self._renewed + self._duration - self._clock()
         if left < self._budget:
             raise LeaseLost(
-                "the run's lease was not renewed in time (was this process paused?): run it again"
+                "the run's lease was not renewed in time (was this process paused, or did the "
+                "state table not answer?): run it again"
             )
         if left < self._duration * 2 / 3:
             self.update({})

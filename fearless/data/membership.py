@@ -128,8 +128,8 @@ class Membership:
         left = self._renewed + self._duration - self._clock()
         if left < self._budget:
             raise LeaseLost(
-                "this worker's lease was not renewed in time (was the process paused?): run it "
-                "again"
+                "this worker's lease was not renewed in time (was this process paused, or did the "
+                "state table not answer?): run it again"
             )
         if left < self._duration * 2 / 3:
             self.renew()

@@ -13,6 +13,7 @@ from fearless.data.apply import apply as apply_difference
 from fearless.data.backward import apply_back
 from fearless.data.calls import Caller
 from fearless.data.claim import Claim
+from fearless.data.collector import rarely
 from fearless.data.context import Table
 from fearless.data.copy import copy_segment, new_segment, segment_sk
 from fearless.data.digest import digest_part
@@ -71,8 +72,10 @@ class Worker:
         self._tables: dict[int, dict[str, Table]] = {}
         self._hands: set[tuple[str, str, str]] = set()
         self._halt = threading.Event()
+        self._rarely = rarely()
 
     def __enter__(self) -> Worker:
+        self._rarely.__enter__()
         self._member.__enter__()
         self._signals.look()
         return self
@@ -84,6 +87,7 @@ class Worker:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+        self._rarely.__exit__(kind, error, trace)
         self._member.__exit__(kind, error, trace)
 
     def stop(self) -> None:

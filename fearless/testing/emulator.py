@@ -95,7 +95,11 @@ def running(directory: Path, signature_seconds: float | None = None) -> Iterator
         yield Emulator(url)
     finally:
         process.terminate()
-        process.wait(30)
+        try:
+            process.wait(30)
+        except subprocess.TimeoutExpired:  # it saves a large state for minutes
+            process.kill()
+            process.wait()
 
 
 def _answers(url: str) -> bool:
