@@ -18,7 +18,7 @@ from benchmarks.harness import Tables, contend, emulator
 from benchmarks.peers import PROGRAMS, installed, versions
 
 BASE = "boto3 copier"
-OURS = "fearless"
+OURS = "Fearless"
 RENAME = ", transform"
 COST = "CPU us/item"
 

@@ -29,9 +29,10 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     asked = options(arguments)
     items = 300 if asked.quick else asked.items
-    with emulator() as found:
+    with emulator() as found, emulator() as other:
         tables = Tables(found)
-        target, state = tables.create("target"), tables.create("state", ("pk", "sk"), stream=False)
+        target = tables.create("target")
+        state = Tables(other).create("state", ("pk", "sk"), stream=False)
         began = time.perf_counter()
         source = tables.filled(items)
         filling = time.perf_counter() - began
@@ -39,7 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
             "url": found.url,
             "source": source,
             "target": target,
-            "state_url": found.url,
+            "state_url": other.url,
             "state": state,
             "threads": asked.threads,
             "processes": 0 if asked.quick else asked.processes,

@@ -13,7 +13,7 @@ from benchmarks.figures import median, parser, show, spread
 from benchmarks.harness import emulator
 from benchmarks.runs import Run, check, on_stub
 
-OURS = "fearless"
+OURS = "Fearless"
 BASE = "boto3 loop"
 COST = "CPU us/record"
 

@@ -16,7 +16,7 @@ from benchmarks.items import item
 from benchmarks.runs import Run, check, on_stub
 from fearless.data.canonical import digest
 
-OURS = "fearless"
+OURS = "Fearless"
 BASE = "boto3, dictionaries"
 COST = "CPU us/item"
 

@@ -225,6 +225,7 @@ class DynamoDB:
             back=run.back,
             engine=self._engine(run),
             job=job,
+            reopen=lambda: self._check_closed(run),
         )
 
     def _job(self, run: DataRun) -> Job:

@@ -33,7 +33,7 @@ class Window:
     """What a window of records holds: lanes by source key, sentinels' tokens, deletes by TTL."""
 
     lanes: Sequence[Lane]
-    tokens: frozenset[str]
+    tokens: Sequence[str]
     expired: int
 
     @property
@@ -51,7 +51,7 @@ def timestamp(record: Mapping[str, Any]) -> float:
 def window(table: Table, records: Iterable[Mapping[str, Any]]) -> Window:
     """Group records by source key, in order; sentinels and what lies before P0 aside."""
     found: dict[bytes, Lane] = {}
-    tokens: set[str] = set()
+    tokens: dict[str, None] = {}
     expired = 0
     for record in records:
         change = record["dynamodb"]
@@ -61,7 +61,7 @@ def window(table: Table, records: Iterable[Mapping[str, Any]]) -> Window:
             raise Gap(f"table {table.name}: the stream carries no images any more")
         if table.source.sentinel(image):
             if new and SENTINEL_MARK in new:
-                tokens.add(new[SENTINEL_MARK]["S"])
+                tokens[new[SENTINEL_MARK]["S"]] = None
             continue
         if timestamp(record) < int(table.position["t0"]) - table.settings.skew:
             continue
@@ -73,7 +73,7 @@ def window(table: Table, records: Iterable[Mapping[str, Any]]) -> Window:
         lane.states.append(new)
         lane.seq = change["SequenceNumber"]
         lane.records += 1
-    return Window(list(found.values()), frozenset(tokens), expired)
+    return Window(list(found.values()), tuple(tokens), expired)
 
 
 def _by_ttl(record: Mapping[str, Any]) -> bool:

@@ -138,7 +138,7 @@ class Caller:
                     unknown()
                 if trouble == "final":
                     raise
-                if trouble == "throttled" and self.brake is not None:
+                if trouble == "throttled" and unknown is not None and self.brake is not None:
                     self.brake.throttled()
                 if self.clock() - since > self.patience:
                     raise FearlessError(

@@ -43,7 +43,7 @@ class Claim:
         silent, ours = bool(row["owner"]), row["owner"] == member.id
         if silent and not ours and not member.gone(row["owner"]):
             return None
-        if ours:
+        if silent:
             mine["unknown_at"] = int(table.wall()) + 1
         claimed = table.state.replace(
             table.reader,

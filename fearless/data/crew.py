@@ -12,14 +12,16 @@ from fearless.data.unit import Unit
 from fearless.data.work import Runner
 from fearless.data.worker import Worker
 
+MOMENT = 1.0
+"""Seconds after which it is time to look how far everything has come."""
+
 
 class Inline:
     """Performs units in `threads` threads of this process, or as `runner` does it."""
 
-    def __init__(self, worker: Worker, threads: int, poll: float, runner: Runner | None) -> None:
+    def __init__(self, worker: Worker, threads: int, runner: Runner | None) -> None:
         self._worker = worker
         self._threads = threads
-        self._poll = poll
         self._runner = runner
         self._halt = threading.Event()
         self._pool: ThreadPoolExecutor | None = None
@@ -55,7 +57,7 @@ class Inline:
         for unit in units:
             if unit not in self._busy:
                 self._busy[unit] = self._pool.submit(self._worker.perform, unit)
-        ended, _ = wait(self._busy.values(), self._poll, FIRST_EXCEPTION)
+        ended, _ = wait(self._busy.values(), MOMENT, FIRST_EXCEPTION)
         self._busy = {unit: future for unit, future in self._busy.items() if future not in ended}
         for future in ended:
             future.result()

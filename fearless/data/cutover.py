@@ -190,6 +190,7 @@ class Cutover:
         if self._back:
             done = "a rollback is final"
         elif one_way := self._mover.state().one_way:
+            self._mover.forget_turn(one_way)
             done = f"no way back: {one_way}"
         else:
             self._mover.turn()

@@ -16,6 +16,9 @@ from fearless.data.tables import Typed
 SHOWN = 100
 """Keys of items that cannot be migrated, or not back, that a segment's answer names at most."""
 
+ROOM = 60_000
+"""Characters of keys in one answer: it is one row, with the buckets."""
+
 LEAST, EACH = 64, 64
 """Buckets at least, and items that should share one at most while there are few."""
 
@@ -29,6 +32,13 @@ class Part:
     failures: list[Typed] = field(default_factory=list)
     irreversible: int = 0
     examples: list[Typed] = field(default_factory=list)
+    room: int = ROOM
+
+    def show(self, keys: list[Typed], key: Typed) -> None:
+        """Keep a key for people, if there is room for it in the row."""
+        self.room -= len(str(key))
+        if len(keys) < SHOWN and self.room > 0:
+            keys.append(key)
 
 
 def size(items: int, most: int) -> int:
@@ -100,12 +110,10 @@ def _source(table: Table, found: Part, number: int, total: int) -> Iterator[None
             outcome = table.migrate(item)
             if outcome.failure:
                 found.failed += 1
-                if len(found.failures) < SHOWN:
-                    found.failures.append(table.source.key(item))
+                found.show(found.failures, table.source.key(item))
             elif check_back and not table.migrate.round_trip(item, outcome):
                 found.irreversible += 1
-                if len(found.examples) < SHOWN:
-                    found.examples.append(table.source.key(item))
+                found.show(found.examples, table.source.key(item))
             for key_id, output in outcome.outputs.items():
                 found.buckets.add(key_id, output)
         yield
@@ -116,8 +124,7 @@ def _groups(table: Table, found: Part, number: int, total: int) -> Iterator[None
         for group, outcome in page:
             if outcome.failure:
                 found.failed += 1
-                if len(found.failures) < SHOWN:
-                    found.failures.append(group.key)
+                found.show(found.failures, group.key)
             for key_id, output in outcome.outputs.items():
                 found.buckets.add(key_id, output)
         yield

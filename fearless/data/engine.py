@@ -8,13 +8,14 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+from fearless.data.claim import settled_at
 from fearless.data.copy import COUNTS
 from fearless.data.crew import Inline
 from fearless.data.heartbeat import Heartbeat
 from fearless.data.job import Clients, Endpoint, Engine, Job, Pair
 from fearless.data.lease import Lease
 from fearless.data.machinery import Machinery
-from fearless.data.membership import Membership
+from fearless.data.membership import Membership, quiet_at, workers
 from fearless.data.position import Gap, Missing, check_no_expiry, check_position, check_tables, fix
 from fearless.data.session import Session
 from fearless.data.settings import Settings
@@ -37,11 +38,16 @@ MAX_AGE = 3600.0
 WAY_OUT = "copying again starts over from a new position into the same tables"
 
 
+def _nothing() -> None:
+    """What this process does itself raises its own errors."""
+
+
 class Migration:
     """A run over some tables. Every method may be called again at any time, after any crash.
 
     `engine` says where the work is done, with `job` telling its workers how: without them, in
     this process. `back`: the way back, from the new tables (`source` of the pairs) to the old.
+    `reopen` is asked before a run goes on that had turned, and refuses when the target is live.
     """
 
     def __init__(
@@ -58,6 +64,7 @@ class Migration:
         back: bool = False,
         engine: Engine | None = None,
         job: Job | None = None,
+        reopen: Callable[[], None] = _nothing,
     ) -> None:
         self.settings = settings or Settings()
         self._run = run
@@ -68,6 +75,7 @@ class Migration:
         self._report = report
         self._kit = machinery or Machinery()
         self._back = back
+        self._reopen = reopen
         self._engine = engine
         nowhere = Endpoint("", "")
         self._job = job or Job(
@@ -122,6 +130,10 @@ class Migration:
 
     def drain(self) -> DataState:
         """With the source fenced: apply everything, proven by sentinels. Raises when it cannot."""
+        signals = Signals(self._state, self._kit)
+        signals.look()
+        if signals.paused:
+            raise Refused("the run is paused, so it cannot be drained: resume it first")
         with self._replaying(inline=True) as (lease, session):
             if session is not None:
                 with self._breaking(lease):
@@ -137,11 +149,9 @@ class Migration:
         meta = self._state.meta(self._reader)
         if meta is None or meta["phase"] != "replay":
             return False
-        if self._back:
-            return True
         verified = meta.get("verified") or {}
         fresh = bool(verified) and self._kit.wall() - int(verified["at"]) < MAX_AGE
-        return fresh and verified["watch"] == meta["watch"]
+        return fresh and (self._back or verified["watch"] == meta["watch"])
 
     def verify(self, still: bool = False) -> Verdict:
         """Compare the target with T(source); changes that come meanwhile are applied first.
@@ -200,10 +210,23 @@ class Migration:
         with self._replaying(inline=True) as (lease, session):
             if session is None:
                 raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
+            token = session.new_marks()
             positions = {
-                name: turn(table, self.settings.drain) for name, table in session.tables.items()
+                name: turn(table, self.settings.drain, token)
+                for name, table in session.tables.items()
             }
+            lease.update({"marks": ""})
             self._open_back(positions)
+            lease.update({"phase": "turned", "verified": {}})
+            session.idle()
+
+    def forget_turn(self, why: str) -> None:
+        """There is no way back after all: what a `turn` fixed before must not be used."""
+        state = StateTable(self._clients.state, self._state_table, run_key(self._run, True))
+        meta = state.meta(self._reader)
+        if meta is not None and meta["phase"] != "none":
+            with self._lease(state) as lease:
+                lease.update({"phase": "none", "reason": why})
 
     def pause(self, why: str = "") -> None:
         """Let every worker of the run wait before its next write; it may be at work meanwhile."""
@@ -217,7 +240,7 @@ class Migration:
 
     def _unusable(self, meta: Row) -> str:
         """Why the copy that META describes is worth nothing now; empty when it is good."""
-        if meta["phase"] not in ("copying", "replay"):
+        if meta["phase"] not in ("copying", "replay", "turned"):
             return ""
         if set(meta["tables"]) != {pair.name for pair in self._pairs}:
             return "the run's tables are not the ones it was begun with"
@@ -272,9 +295,23 @@ class Migration:
             rows = self._state.rows(self._reader, generation, "T#")
             held = {row["owner"] for row in rows if row.get("owner")}
             if not [worker for worker in held if not watcher.gone(worker)]:
+                self._wait_dead(lease, rows)
                 return
             lease.guard()
             self._kit.sleep(self.settings.poll)
+
+    def _wait_dead(self, lease: Lease, rows: Sequence[Row]) -> None:
+        """Wait until no request of an earlier copy can land any more."""
+        zombie = self.settings.zombie
+        parts = [row for row in rows if "#SEG#" in row["sk"]]
+        dues = [float(row["due"]) for row in rows if "#SUS#" in row["sk"]]
+        ghosts = quiet_at(workers(self._state, self._reader), zombie)
+        until = max(settled_at(parts, zombie), ghosts, *dues, 0.0)
+        while (left := until - self._kit.wall()) > 0:
+            why = "until the last request of the copy before is dead"
+            self._report.progress("waiting", 0, int(left), why)
+            self._kit.sleep(min(left, 1.0))
+            lease.guard()
 
     def _open_back(self, positions: dict[str, Row]) -> None:
         """Begin the run of the way back, or begin it anew after a cutover that was undone."""
@@ -320,6 +357,9 @@ class Migration:
                 raise Refused("there is no way back: the cutover did not fix where it begins")
             if phase in ("none", "copying"):
                 raise Refused("the data has not been copied to the end: copy first")
+            if phase == "turned":
+                self._reopen()
+                lease.update({"phase": "replay"})
             reason = lease.meta["reason"] or self._unusable(lease.meta)
             if reason:
                 if phase != "broken":
@@ -370,13 +410,14 @@ class Migration:
             self._failures(forget=True)
             return self._engine.crew(self._job, self._report)
         worker = Worker(self._job, self._transforms, self._clients, self._kit)
-        return Inline(worker, self.settings.threads, self.settings.poll, self._kit.runner)
+        return Inline(worker, self.settings.threads, self._kit.runner)
 
     def _failures(self, forget: bool = False) -> None:
         """Raise what a worker in another process failed with."""
         for row in self._state.rows(self._reader, 0, FAILURES):
             self._state.delete(self._reader, 0, row["sk"])
-            if not forget:
+            meta = self._state.meta(self._reader) or {"generation": 0}
+            if not forget and int(row["generation"]) in (0, int(meta["generation"])):
                 raise (Gap if row["kind"] == "gap" else FearlessError)(row["message"])
 
     def _watcher(self) -> Membership:
@@ -407,7 +448,7 @@ class Migration:
         suspects = [row for row in rows if "#SUS#" in row["sk"]]
         sums = {name: sum(int(row[name]) for row in parts) for name in COUNTS}
         return DataState(
-            phase="broken" if reason else meta["phase"],
+            phase="broken" if reason else "replay" if meta["phase"] == "turned" else meta["phase"],
             read=sums["read"],
             written=sums["written"],
             dropped=sums["dropped"],
@@ -432,10 +473,6 @@ def _not_all(items: int) -> str:
     return f"{items} items would not be what they were after going there and back"
 
 
-def _nothing() -> None:
-    """What this process does itself raises its own errors."""
-
-
 def _new_meta(phase: str, generation: int, tables: dict[str, Row], digests: dict[str, str]) -> Row:
     return {
         "phase": phase,
@@ -446,6 +483,7 @@ def _new_meta(phase: str, generation: int, tables: dict[str, Row], digests: dict
         "repair": False,
         "caught_up": 0,
         "sentinels": {},
+        "marks": "",
         "watch": 0,
         "verifying": {},
         "verified": {},

@@ -28,6 +28,19 @@ def merger_of(table: Table) -> Merger:
     return Merger(groups_of(table), table.target, rows, _Aside(table))
 
 
+def written_for(table: Table) -> dict[bytes, Typed]:
+    """By the identity of every target key that was ever written for a group: the group's key."""
+    rows = table.rows("GRP#")
+    return {table.target.key_id(key): row["group"] for row in rows for key in row["keys"]}
+
+
+def whole_group(table: Table, group: Mapping[str, Any]) -> list[bytes]:
+    """The identities of the source items that are in the group now."""
+    found = Group.of(group)
+    members = groups_of(table).members(found.hash).get(found.name, [])
+    return [table.source.key_id(item) for item in members]
+
+
 def apply_groups(table: Table, caller: Caller, window: Window) -> Sequence[Touched]:
     """Settle every group that a window of records touched."""
     done = merger_of(table).apply(window.lanes, _write(table, caller))

@@ -1,7 +1,8 @@
 """What the target should hold for some keys, from what the source holds now: either direction.
 
 Forward, one source item at a time decides about its outputs. On the way back, all the new items
-that an old item became decide, together with what the old table holds, about that old item.
+that an old item became decide, together with what the old table holds, about that old item. Only
+units that the new release has written come up: where it has none left, the old item goes, too.
 """
 
 from __future__ import annotations
@@ -54,19 +55,11 @@ def _backward(table: Table, wanted: Mapping[bytes, Typed]) -> dict[bytes, Level]
     olds = fetch(table.reader, table.clients.target, table.target, wanted.values())
     found = {}
     for key_id in wanted:
-        items, old = members[key_id], olds.get(key_id)
+        items = members[key_id]
         state = b"".join(sorted(item_bytes(item) for item in items))
-        found[key_id] = Level(state, _back(table, items, old))
+        outcome = table.migrate.back(items, olds.get(key_id)) if items else NOTHING
+        found[key_id] = Level(state, outcome)
     return found
-
-
-def _back(table: Table, items: list[Typed], old: Typed | None) -> Outcome:
-    """What the old item becomes; one that was never carried over stays as it is."""
-    if items:
-        return table.migrate.back(items, old)
-    if old is not None and not table.migrate(old).outputs:
-        return Outcome({table.target.key_id(old): old})
-    return NOTHING
 
 
 def _members(table: Table, wanted: Mapping[bytes, Typed]) -> dict[bytes, list[Typed]]:

@@ -28,3 +28,6 @@ class Mover(Protocol):
 
     def turn(self) -> None:
         """With both sides still: fix the position from which the way back starts."""
+
+    def forget_turn(self, why: str) -> None:
+        """There is no way back after all."""

@@ -69,8 +69,12 @@ class Quarantine:
         failure: Failure,
         seq: str,
         held: Iterable[Typed] = (),
+        stray: bool = False,
     ) -> None:
-        """Keep the item aside; keys held already stay held."""
+        """Keep the item aside; keys held already stay held.
+
+        `stray`: an item that no unit owns, whose key is not that of a unit.
+        """
         key_id, more = info.key_id(key), list(held)
 
         def row(old: Row | None) -> Row:
@@ -88,13 +92,15 @@ class Quarantine:
                 "held": list(keys.values()),
                 "waived": "",
                 "open": True,
+                "stray": stray,
             }
 
-        self._change(key_id, row)
+        self._change(self._sk(key_id, stray), row)
 
-    def resolve(self, key_id: bytes) -> None:
+    def resolve(self, key_id: bytes, stray: bool = False) -> None:
         """The item is migrated, or gone; nothing to do if it was not quarantined."""
-        seen = self._rows.get(self._sk(key_id)) if self._rows else None
+        sk = self._sk(key_id, stray)
+        seen = self._rows.get(sk) if self._rows else None
         if seen is None or not seen["open"]:
             return
 
@@ -102,17 +108,20 @@ class Quarantine:
             newer = old is None or not old["open"] or old["attempts"] != seen["attempts"]
             return None if newer else {**(old or {}), "open": False, "held": [], "waived": ""}
 
-        self._change(key_id, row)
+        self._change(sk, row)
 
     def waive(self, key_id: bytes, reason: str) -> bool:
         """Accept that the target goes without the item; False when it is not quarantined."""
-        if key_id not in self:
-            return False
-        self._change(key_id, lambda old: {**old, "waived": reason} if old else None)
-        return True
+        found = False
+        for stray in (False, True):
+            sk = self._sk(key_id, stray)
+            row = self._rows.get(sk)
+            if row and row["open"]:
+                self._change(sk, lambda old: {**old, "waived": reason} if old else None)
+                found = True
+        return found
 
-    def _change(self, key_id: bytes, make: Callable[[Row | None], Row | None]) -> None:
-        sk = self._sk(key_id)
+    def _change(self, sk: str, make: Callable[[Row | None], Row | None]) -> None:
         with self._lock:
             old = self._rows.get(sk)
         for _ in range(ATTEMPTS):
@@ -132,5 +141,6 @@ class Quarantine:
             f"the quarantine row {sk} is being changed by somebody else all the time"
         )
 
-    def _sk(self, key_id: bytes) -> str:
-        return self._prefix + blake2b(key_id, digest_size=16).hexdigest()
+    def _sk(self, key_id: bytes, stray: bool = False) -> str:
+        kind = "stray-" if stray else ""
+        return self._prefix + kind + blake2b(key_id, digest_size=16).hexdigest()

@@ -10,6 +10,8 @@ import math
 import threading
 from collections.abc import Callable
 
+from fearless.data.membership import Halted
+
 CUT = 0.5
 GROWTH = 0.05
 SECOND = 1.0
@@ -110,12 +112,14 @@ class Rate:
         most: float | None = None,
         workers: Callable[[], int] = lambda: 1,
         paused: Callable[[], bool] = lambda: False,
+        stopped: Callable[[], bool] = lambda: False,
     ) -> None:
         self._clock = clock
         self._sleep = sleep
         self._most = most
         self._workers = workers
         self._paused = paused
+        self._stopped = stopped
         self._lock = threading.Lock()
         self._pace = Pace(clock())
         self.throttles = 0
@@ -136,6 +140,8 @@ class Rate:
             if wait <= 0.0:
                 return
             guard()
+            if self._stopped():
+                raise Halted("stopped while waiting for the tables, or for the run to be resumed")
             self._sleep(min(wait, SECOND))
 
     def throttled(self, share: float = 1.0) -> None:

@@ -20,6 +20,9 @@ from fearless.errors import FearlessError
 Apply = Callable[[Table, Caller, Window], Sequence[Touched]]
 """Makes the target right for a window of changes; returns the keys it touched."""
 
+TOKENS = 20
+"""Sentinels' tokens that a shard's row remembers, the newest ones."""
+
 SUSPECT_RECORDS = 5000
 """Records after a checkpoint that an owner who fell silent may have been applying, at most."""
 
@@ -148,7 +151,8 @@ class Replay:
             "expired": int(row["expired"]) + found.expired,
             "read_to": int(last),
             "last": int(last * 1000),
-            "tokens": sorted({*row["tokens"], *found.tokens})[-20:],
+            "tokens": [t for t in row["tokens"] if t not in found.tokens][-TOKENS:]
+            + list(found.tokens)[-TOKENS:],
             "suspect": max(0, left - len(records)),
         }
 

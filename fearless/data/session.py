@@ -6,20 +6,23 @@ import threading
 import uuid
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from fearless.data.backward import retry_back
 from fearless.data.claim import settled_at
 from fearless.data.context import Table
 from fearless.data.copy import segment_sk
 from fearless.data.digest import part_sk, size
-from fearless.data.gather import retry_groups
+from fearless.data.gather import retry_groups, whole_group
 from fearless.data.heartbeat import Heartbeat
+from fearless.data.identity import unit_id
 from fearless.data.lease import Lease
 from fearless.data.lineage import Lineage
 from fearless.data.machinery import Machinery
-from fearless.data.membership import Membership, quiet_at, workers
+from fearless.data.membership import ROUNDING, Membership, quiet_at, workers
 from fearless.data.reconcile import reconcile
 from fearless.data.sentinels import delete_sentinels, write_sentinels
 from fearless.data.state import Row
 from fearless.data.touched import DIRTY, SUSPECTS, Listed, Touched, drop, keep, listed, merged
+from fearless.data.turn import MARKS
 from fearless.data.unit import Crew, Unit
 from fearless.data.verify import Found, Mismatch, compare, differing, settle, verdict
 from fearless.data.work import Runner
@@ -28,6 +31,8 @@ from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Report, Verdict
 
 Hire = Callable[[], Crew]
+SLICE = 100
+"""Units compared at once."""
 TOLD = 10.0
 """Seconds between two times that a run says how far it has come while it follows for ever."""
 
@@ -144,6 +149,7 @@ class Session:
                 self._apply(crew, since)
         else:
             self._apply(crew, since)
+        self._settle_collisions()
         self.lease.update({"caught_up": int(since)})
 
     def _apply(self, crew: Crew, since: float) -> None:
@@ -216,6 +222,13 @@ class Session:
                 self._note(table, reconcile(table, merged(table, due)))
                 drop(table, [entry.sk for entry in due])
 
+    def _settle_collisions(self) -> None:
+        """Look again at items that were refused a key for another's sake: that may have passed."""
+        for table in self.tables.values():
+            if table.migrate.kind == "transferable" and not table.back:
+                table.quarantine.reload()
+                self._again(table, [row for row in table.quarantine.rows() if refused(row)])
+
     def _note(self, table: Table, touched: Sequence[Touched]) -> None:
         """Let the next comparison under a fence look at these keys, too."""
         if watch := int(self.lease.meta["watch"]):
@@ -250,7 +263,9 @@ class Session:
 
     def _again(self, table: Table, rows: Sequence[Row]) -> None:
         """Migrate quarantined items as they are now."""
-        if table.migrate.kind == "collection":
+        if table.back:
+            touched = retry_back(table, rows)
+        elif table.migrate.kind == "collection":
             touched = list(retry_groups(table, [row["key"] for row in rows]))
         else:
             touched = reconcile(table, [Touched(row["key"], []) for row in rows])
@@ -273,8 +288,18 @@ class Session:
             written = self._sentinels(crew, token, limit, seconds)
         for name, table in self.tables.items():
             delete_sentinels(table, token, written[name])
+        self._settle_collisions()
         self.lease.update({"sentinels": {}, "caught_up": int(self._kit.wall())})
         self._clear(deadline)
+
+    def new_marks(self) -> str:
+        """The token of marks to be written into the targets; those that a kill left go first."""
+        if left := str(self.lease.meta["marks"]):
+            for table in self.tables.values():
+                delete_sentinels(table, left, MARKS, table.target)
+        token = uuid.UUID(int=self._kit.random().getrandbits(128)).hex
+        self.lease.update({"marks": token})
+        return token
 
     def _clear(self, deadline: float) -> None:
         """Leave no suspect key behind, by waiting if need be."""
@@ -365,32 +390,63 @@ class Session:
         return int(self.lease.meta["watch"])
 
     def _verify_touched(self, online: bool) -> Verdict:
-        found: list[Found] = []
+        """Compare every touched key: of those that still may change (`online`), look again.
+
+        Online, what was found right is taken off the list, so that a fence need not look at it.
+        """
+        before = self._watch
+        if online:
+            self.lease.update({"watch": before + 1, "verified": {}})
+            self.idle()
+        found: dict[str, Found] = {}
         mismatches: list[Mismatch] = []
-        for table in self.tables.values():
-            touched = merged(table, self._dirty(table))
-            part = Found(compared=len(touched))
-            found.append(part)
+        for name, table in self.tables.items():
+            lists = self._dirty(table, before)
+            touched = merged(table, lists)
+            found[name] = Found(compared=len(touched))
+            wrong = self._wrong(table, touched)
             if online:
                 with self._hire() as crew:
-                    mismatches += self._settled(table, touched, crew)
+                    real = self._settled(table, [entry for entry, _ in wrong], crew)
+                if not real:
+                    drop(table, [entry.sk for entry in lists])
             else:
-                for start in range(0, len(touched), 100):
-                    for _, wrong in differing(table, touched[start : start + 100]).values():
-                        mismatches += wrong
-            table.quarantine.reload()
-        names = dict(zip(self.tables, found, strict=True))
-        return verdict(found, self._unwaived(mismatches, names))
+                real = [mismatch for _, part in wrong for mismatch in part]
+            mismatches += real
+        result = verdict(list(found.values()), self._unwaived(mismatches, found))
+        if online and result.clean:
+            self.lease.update({"verified": {"watch": self._watch, "at": int(self._kit.wall())}})
+        return result
 
-    def _dirty(self, table: Table) -> list[Listed]:
-        return listed(table, f"{DIRTY}{self._watch:06d}#")
+    def _dirty(self, table: Table, watch: int) -> list[Listed]:
+        """The touched keys that nothing has proven since: on the way back those of all lists."""
+        if not self._any.back:
+            return listed(table, f"{DIRTY}{watch:06d}#")
+        last = f"T#{table.name}#{DIRTY}{watch:06d}#~"
+        return [entry for entry in listed(table, DIRTY) if entry.sk <= last]
+
+    def _wrong(
+        self, table: Table, touched: Sequence[Touched]
+    ) -> list[tuple[Touched, list[Mismatch]]]:
+        found = []
+        for start in range(0, len(touched), SLICE):
+            part = {unit_id(table, entry.source): entry for entry in touched[start : start + SLICE]}
+            for key_id, (_, wrong) in differing(table, part.values()).items():
+                if wrong:
+                    found.append((part[key_id], wrong))
+            self.lease.guard()
+        return found
 
     def _settled(self, table: Table, wanted: Iterable[Touched], crew: Crew) -> list[Mismatch]:
+        """Looks lie so far apart that what catching up may have missed is applied in between."""
+        waits, settings = iter([table.settings.poll]), table.settings
+        apart = max(settings.poll, (settings.near + ROUNDING) / max(1, settings.rounds - 1))
+
         def again() -> None:
-            self._kit.sleep(table.settings.poll)
+            self._kit.sleep(next(waits, apart))
             self.catch_up(crew)
 
-        return settle(table, wanted, again, table.settings.rounds)
+        return settle(table, wanted, again, settings.rounds)
 
     def _unwaived(
         self, mismatches: Sequence[Mismatch], found: Mapping[str, Found]
@@ -411,14 +467,20 @@ class Session:
                     why = f"quarantined, {row['transform']}: {row['error']}"
                     result.append(Mismatch(name, "quarantined", row["key"], row["key"], why))
         for mismatch in mismatches:
-            source = mismatch.source
-            place = (
-                mismatch.table,
-                self.tables[mismatch.table].source.key_id(source) if source else b"",
-            )
-            if place not in waived and not (mismatch.kind == "quarantined" and place in shown):
+            places = {(mismatch.table, source_id) for source_id in self._items_of(mismatch)}
+            known = waived | shown if mismatch.kind == "quarantined" else waived
+            if not places or not places <= known:
                 result.append(mismatch)
         return result
+
+    def _items_of(self, mismatch: Mismatch) -> list[bytes]:
+        """The source items that a mismatch is about: all members, where they are merged."""
+        table, source = self.tables[mismatch.table], mismatch.source
+        if source is None:
+            return []
+        if table.migrate.kind == "collection":
+            return whole_group(table, source)
+        return [table.source.key_id(source)]
 
     def _digests(self) -> dict[str, Found]:
         """Begin to list what is touched, digest both sides, and look up what is unequal."""
@@ -426,7 +488,7 @@ class Session:
         count = max(table.source.count for table in self.tables.values())
         asked = {"total": total, "buckets": size(count, self._any.settings.buckets)}
         self.lease.update({"watch": self._watch + 1, "verifying": {}, "verified": {}})
-        self._idle()
+        self.idle()
         for table in self.tables.values():
             drop(
                 table, [row["sk"] for prefix in (DIRTY, "VER#") for row in self._old(table, prefix)]
@@ -460,13 +522,18 @@ class Session:
         now = f"T#{table.name}#{prefix}{self._watch:06d}#"
         return [row for row in table.rows(prefix) if not row["sk"].startswith(now)]
 
-    def _idle(self) -> None:
+    def idle(self) -> None:
         """Wait until nobody follows a shard who does not know of this verification.
 
         Who claims one from now on sees it, and keeps the list of touched keys for it.
         """
         for table in self.tables.values():
             wait_idle(table, "SHARD#", self._watcher, self.lease, self._kit)
+
+
+def refused(row: Row) -> bool:
+    """Whether a quarantined item was kept back because of what another one has or wants."""
+    return not row["waived"] and row["error"] in ("Collision", "invalid:refused by the table")
 
 
 def wait_idle(table: Table, prefix: str, watcher: Membership, lease: Lease, kit: Machinery) -> None:

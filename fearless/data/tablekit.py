@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 from fearless.data.calls import Brake, Caller
 from fearless.data.context import Table
@@ -14,6 +15,7 @@ from fearless.data.settings import Settings
 from fearless.data.state import Row, StateTable
 from fearless.data.tables import TableInfo
 from fearless.data.transform import Pipeline, digest_of
+from fearless.data.wire import Wire
 from fearless.interfaces import Transform
 
 
@@ -63,13 +65,27 @@ class Tables:
         return Caller(guard, lambda: None, kit.clock, kit.sleep, rng=kit.random())
 
     def make(self, meta: Row, guard: Callable[[], None]) -> dict[str, Table]:
-        """Every table of the run that META describes; `guard` is asked before each write."""
+        """Every table of the run that META describes.
+
+        `guard` is asked before each write, and once more right before a wire client sends it.
+        """
+        clients = self.clients
+        if isinstance(clients.target, Wire):
+            clients = replace(clients, target=clients.target.guarded(guard))
+        generation = int(meta["generation"])
         return {
-            pair.name: self._make(pair, meta["tables"][pair.name], int(meta["generation"]), guard)
+            pair.name: self._make(pair, meta["tables"][pair.name], generation, guard, clients)
             for pair in self.pairs
         }
 
-    def _make(self, pair: Pair, position: Row, generation: int, guard: Callable[[], None]) -> Table:
+    def _make(
+        self,
+        pair: Pair,
+        position: Row,
+        generation: int,
+        guard: Callable[[], None],
+        clients: Clients,
+    ) -> Table:
         source, target = self.infos(pair)
         return Table(
             name=pair.name,
@@ -78,7 +94,7 @@ class Tables:
             migrate=self.pipeline(pair, source, target),
             position=position,
             generation=generation,
-            clients=self.clients,
+            clients=clients,
             state=self.state,
             quarantine=Quarantine(self.state, lambda: self.caller(guard), generation, pair.name),
             settings=self.settings,

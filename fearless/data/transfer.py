@@ -126,7 +126,11 @@ class Transfer:
         refused = [answer for part in self._run(tasks[: len(parts)]) for answer in part]
         clashes = [answer for answer in refused if isinstance(answer, Collision)]
         losers = [(clash, puts.get((clash.other, clash.op.key_id))) for clash in clashes]
-        return refused + [Rejected(op, clash.theirs) for clash, op in losers if op]
+        return refused + [
+            Collision(op, clash.theirs, clash.op.source, clash.message)
+            for clash, op in losers
+            if op
+        ]
 
     def _part(self, keys: Sequence[Sequence[Op]]) -> list[Rejected]:
         answers = [self._put(op) if op.item else self._delete(op) for ops in keys for op in ops]

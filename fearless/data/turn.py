@@ -6,9 +6,11 @@ replay wrote, which must never be carried back, and before the first write of th
 
 from __future__ import annotations
 
-import uuid
 from typing import Any
 
+from botocore.exceptions import ClientError
+
+from fearless.data.calls import code, explain
 from fearless.data.context import Table
 from fearless.data.position import Listing, describe_stream
 from fearless.data.sentinels import delete_sentinels, write_sentinels
@@ -16,9 +18,15 @@ from fearless.data.state import Row
 from fearless.data.tables import SENTINEL_MARK
 from fearless.errors import FearlessError, Refused
 
+MARKS = 400
+"""Marks of one token that a table's target may hold, at most."""
 
-def turn(table: Table, seconds: float) -> Row:
-    """The position of the way back of one table, as a row of its META."""
+
+def turn(table: Table, seconds: float, token: str) -> Row:
+    """The position of the way back of one table, as a row of its META.
+
+    Marks with the `token` are written into the target, and taken out again.
+    """
     target = table.target
     if target.stream is None or target.view != "NEW_AND_OLD_IMAGES":
         raise Refused(
@@ -26,12 +34,16 @@ def turn(table: Table, seconds: float) -> Row:
             "could be carried back from it: set it in the template of that stack"
         )
     deadline, streams = table.machinery.clock() + seconds, _streams(table)
+    marks = 0
     while True:
         listing = describe_stream(table.reader, streams, target.stream)
-        token = uuid.UUID(int=table.machinery.random().getrandbits(128)).hex
-        after = _Marks(table, listing, token).find(deadline)
+        found = _Marks(table, listing, token, marks)
+        after = found.find(deadline)
+        marks = found.written
         again = describe_stream(table.reader, streams, target.stream)
-        if again.ended == listing.ended and len(again.shards) == len(listing.shards):
+        if not after:
+            table.machinery.sleep(table.settings.poll)
+        elif again.ended == listing.ended and len(again.shards) == len(listing.shards):
             return {
                 "source": target.table,
                 "source_id": target.id,
@@ -51,33 +63,37 @@ def turn(table: Table, seconds: float) -> Row:
 class _Marks:
     """Writes marks into the target until each of its open shards has delivered one."""
 
-    def __init__(self, table: Table, listing: Listing, token: str) -> None:
+    def __init__(self, table: Table, listing: Listing, token: str, first: int) -> None:
         self._table = table
         self._token = token
         self._open = [shard for shard, _ in listing.shards if shard not in listing.ended]
         self._iterators = {shard: self._latest(shard) for shard in self._open}
-        self._written = 0
+        self._first = first
+        self.written = first
 
     def find(self, deadline: float) -> dict[str, str]:
         """The sequence number of the last mark of each shard."""
         table, found = self._table, dict[str, str]()
         try:
-            while len(found) < len(self._open):
-                if table.machinery.clock() > deadline:
+            while len(found) < len(self._open) or not self._open:
+                late = table.machinery.clock() > deadline or self.written >= MARKS
+                if late:
                     raise FearlessError(
                         f"table {table.name}: not every shard of {table.target.table} delivered a "
                         "mark in time; nothing was switched: try again"
                     )
-                more = max(2, 2 * len(self._open))
-                write_sentinels(table, self._token, self._written, more, table.target)
-                self._written += more
+                if not self._open:
+                    return {}
+                more = min(max(2, 2 * len(self._open)), MARKS - self.written)
+                write_sentinels(table, self._token, self.written, more, table.target)
+                self.written += more
                 for _ in range(table.settings.tip_polls):
                     self._read(found)
                     if len(found) == len(self._open):
                         break
                     table.machinery.sleep(table.settings.poll)
         finally:
-            delete_sentinels(table, self._token, self._written, table.target)
+            delete_sentinels(table, self._token, self.written, table.target)
         return found
 
     def _read(self, found: dict[str, str]) -> None:
@@ -85,9 +101,15 @@ class _Marks:
             iterator = self._iterators[shard]
             if iterator is None:
                 continue
-            answer = self._table.reader.read(
-                _streams(self._table).get_records, ShardIterator=iterator, Limit=1000
-            )
+            try:
+                answer = self._table.reader.read(
+                    _streams(self._table).get_records, ShardIterator=iterator, Limit=1000
+                )
+            except ClientError as error:
+                if code(error) != "ExpiredIteratorException":
+                    raise explain(error, f"reading {self._table.target.table}") from error
+                self._iterators[shard] = self._latest(shard)
+                continue
             self._iterators[shard] = answer.get("NextShardIterator")
             for record in answer["Records"]:
                 new = record["dynamodb"].get("NewImage") or {}

@@ -13,8 +13,9 @@ from fearless.data.context import Table
 from fearless.data.digest import outputs
 from fearless.data.digests import Buckets
 from fearless.data.fetch import fetch
+from fearless.data.gather import written_for
 from fearless.data.identity import unit_id
-from fearless.data.level import Level, levels
+from fearless.data.level import Level, levels, owner_id
 from fearless.data.scan import scan
 from fearless.data.state import Row
 from fearless.data.tables import Typed, show
@@ -113,17 +114,19 @@ def _candidates(
     for key_id, (value, key, source) in want.items():
         if key_id not in have or have[key_id][0] != value:
             found.add(table, source, key)
-    for key_id in have.keys() - want.keys():
-        _extra(table, found, have[key_id][1])
+    extra = have.keys() - want.keys()
+    written = written_for(table) if extra and table.migrate.kind == "collection" else {}
+    for key_id in extra:
+        _extra(table, found, have[key_id][1], written.get(key_id))
 
 
-def _extra(table: Table, found: Found, item: Typed) -> None:
+def _extra(table: Table, found: Found, item: Typed, group: Typed | None) -> None:
     key = table.target.key(item)
     if table.target.test(key):
         found.ignored["test items"] += 1
     elif table.target.sentinel(item):
         found.ignored["sentinels"] += 1
-    elif (source := table.migrate.owner(item)) is None:
+    elif (source := group or table.migrate.owner(item)) is None:
         found.strays.append(key)
     else:
         found.add(table, source, key)
@@ -163,13 +166,20 @@ def _mismatches(
         want, have = level.outcome.outputs.get(target_id), there.get(target_id)
         kind: Kind | None = None
         if want is None and have is not None and not table.target.test(key):
-            kind = "extra"
+            kind = None if _passed_on(table, entry.source, have) else "extra"
         elif want is not None and have is None:
             kind = "missing"
         elif want is not None and have is not None and item_bytes(want) != item_bytes(have):
             kind = "different"
         if kind is not None:
             yield Mismatch(table.name, kind, key, entry.source)
+
+
+def _passed_on(table: Table, source: Typed, item: Typed) -> bool:
+    """Whether a key that can pass from one source item to another is another's now."""
+    if table.migrate.kind != "transferable":
+        return False
+    return owner_id(table, item) not in (None, unit_id(table, source))
 
 
 def settle(

@@ -47,6 +47,7 @@ class Worker:
         kit = machinery or Machinery()
         self._kit = kit
         self._state = StateTable(clients.state, job.state_table, run_key(job.run, job.back))
+        self._halt = threading.Event()
         self._signals = signals = Signals(self._state, kit)
         brake = Rate(
             kit.clock,
@@ -54,6 +55,7 @@ class Worker:
             job.settings.max_rate,
             lambda: signals.workers,
             lambda: signals.paused,
+            self._halt.is_set,
         )
         self._run = Tables(
             job.pairs, transforms, clients, self._state, job.settings, kit, job.back, brake
@@ -71,7 +73,6 @@ class Worker:
         self._lock = threading.Lock()
         self._tables: dict[int, dict[str, Table]] = {}
         self._hands: set[tuple[str, str, str]] = set()
-        self._halt = threading.Event()
         self._rarely = rarely()
 
     def __enter__(self) -> Worker:
@@ -88,6 +89,8 @@ class Worker:
     ) -> None:
         self.stop()
         self._rarely.__exit__(kind, error, trace)
+        if self._hands:
+            self._member.abandon()
         self._member.__exit__(kind, error, trace)
 
     def stop(self) -> None:
@@ -231,7 +234,12 @@ class Worker:
 
     def _remember(self, unit: Unit, error: FearlessError) -> None:
         kind = "gap" if isinstance(error, Gap) else type(error).__name__
-        row: Row = {"kind": kind, "message": str(error.args[0]), "unit": unit.to_json()}
+        row: Row = {
+            "kind": kind,
+            "message": str(error.args[0]),
+            "unit": unit.to_json(),
+            "generation": next(iter(self._tables), 0),
+        }
         sk = f"{FAILURES}{unit.kind}#{unit.table}#{unit.part}"
         with contextlib.suppress(FearlessError, ClientError, BotoCoreError):
             old = self._state.row(self._caller(), 0, sk)

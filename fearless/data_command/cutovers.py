@@ -119,7 +119,7 @@ def _go_over(call: Call, back: bool) -> int:
     args = call.args
     if args.resume and args.abort:
         raise ConfigError("--resume and --abort: only one of them")
-    call.run.check_begun(code=not args.abort)
+    call.run.check_begun(code=not args.abort, decided=bool(args.resume))
     machine = Cutovers(call.run, back)
     choice = machine.choose(args.fence, args.open)
     one_way = back or bool(vars(args).get("accept_one_way"))

@@ -140,6 +140,8 @@ class Run:
     def preflight(self) -> None:
         """Raise unless a copy may begin, or go on."""
         old, new = self.infos
+        if self.begun:
+            self._check_decided()
         if self.back:
             raise Refused(
                 f"{new.table} is live since the cutover: nothing may be copied over it. `fearless "
@@ -166,10 +168,11 @@ class Run:
         if not self.back:
             check_ttl(self.target, self.infos[1].table)
 
-    def check_begun(self, code: bool = True) -> None:
+    def check_begun(self, code: bool = True, decided: bool = False) -> None:
         """Raise unless there is a run, and (with `code`) these are its transforms.
 
-        To go on with other ones would spoil it: what was copied was made by those before.
+        To go on with other ones would spoil it: what was copied was made by those before. Only what
+        ends a `decided` cutover may go on with one.
         """
         old, new = self.infos
         if not self.begun:
@@ -177,6 +180,8 @@ class Run:
                 f"nothing was copied from {old.table} to {new.table} yet, as far as "
                 f"{self.options.state_table} knows: `fearless data copy` first"
             )
+        if code and not decided:
+            self._check_decided()
         if code and not self._same_code:
             raise Refused(
                 f"this run was begun with other transforms{self._with}: give the same ones, or "
@@ -230,7 +235,25 @@ class Run:
             back=back,
             engine=self._engine,
             job=job,
+            reopen=self._check_not_live,
         )
+
+    def _check_decided(self) -> None:
+        """Refuse to move data while a cutover is decided and not ended: nobody is called live."""
+        if self._reader.step() == "OPEN":
+            raise Refused(
+                "a cutover was interrupted while it opened the new side: go on with "
+                "`fearless data cutover ... --resume` (or rollback) first"
+            )
+
+    def _check_not_live(self) -> None:
+        """Refuse to apply changes over what the applications write by now."""
+        self._check_decided()
+        if self._reader.live() == "target":
+            raise Refused(
+                f"{self.options.target} is live since the cutover: run the same command again, and "
+                "it works the way back"
+            )
 
     def sample(self, count: int, values: bool) -> Trial:
         """What the transforms would make of some items; nothing is written."""

@@ -53,6 +53,11 @@ class Reader:
         row = self._rows(back=False).row(self._caller, 0, "CUTOVER")
         return str(row["live"]) if row else "source"
 
+    def step(self) -> str:
+        """Where the cutover is; empty before any."""
+        row = self._rows(back=False).row(self._caller, 0, "CUTOVER")
+        return str(row["step"]) if row else ""
+
     def meta(self) -> Row | None:
         """The row of the run itself, of the way there."""
         return self._rows(back=False).meta(self._caller)

@@ -22,6 +22,7 @@ from fearless.steps.gate import quarantine
 from fearless.steps.sync import broken
 
 MARGIN = 5.0
+SKEW = 2.0
 """Seconds of the budget that must be left when the fence is made permanent."""
 
 ANSWERS = 5
@@ -114,20 +115,25 @@ class Switch:
             procedure.report.line(f"writes to {source.name} are paused")
             store.confirm_fence(source, procedure.report)
             prove()
-            took = procedure.monotonic() - began
-            if took > budget - MARGIN:
-                raise FearlessError(
-                    f"the {self.name} had taken {took:.0f} s of its {budget:.0f} s ([cutover] "
-                    f"budget) before {target.name} could be opened; nothing was changed, "
-                    "production goes on. Raise the budget, or look at what was slow"
-                )
+            self._in_time(began, budget - MARGIN, target)
             procedure.change()
             store.fence(source, None)
+            self._in_time(began, budget - SKEW, target)
         except BaseException:
             self._undo(source)
             raise
         procedure.seal(source, target)
         return row
+
+    def _in_time(self, began: float, limit: float, target: Stack) -> None:
+        """Raise when the timed fence may have lifted itself: production may have written then."""
+        took = self.procedure.monotonic() - began
+        if took > limit:
+            raise FearlessError(
+                f"the {self.name} had taken {took:.0f} s of its {limit:.0f} s (of [cutover] "
+                f"budget) before {target.name} could be opened; nothing was changed, "
+                "production goes on. Raise the budget, or look at what was slow"
+            )
 
     def _catch_up(self, run: DataRun) -> None:
         """Apply what changed, and wait until no worker that died can still write anything."""

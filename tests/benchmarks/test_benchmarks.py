@@ -49,7 +49,7 @@ def test_a_table_for_people() -> None:
     lines = run("stream", "--quick").splitlines()
     assert lines[0] == "stream"
     assert "CPU us/record" in lines[1]
-    assert lines[2].startswith("fearless")
+    assert lines[2].startswith("Fearless")
     assert any(line.startswith("ratio: ") for line in lines)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from botocore.credentials import Credentials
 
-from fearless.builtin.engines.hands import Staff
+from fearless.builtin.engines.hands import Child, Staff
 from fearless.builtin.engines.processes import ProcessCrew
 from fearless.data.hire import connect
 from fearless.data.items import Item
@@ -61,7 +61,7 @@ def trunk(key: Item) -> Item:
     return Item.of({"pk": key["pk"], "sk": key["sk"].split("#")[0]})
 
 
-def join(items: list[Item], old: Item | None) -> Item | None:  # noqa: ARG001
+def join(items: list[Item], old: Item | None) -> Item | None:
     """The item with its tags; children alone are nothing."""
     item = items[0]
     if "#" in item["sk"]:
@@ -106,7 +106,7 @@ def flaky_worker(job: Job) -> Worker:
     """A worker on whose clients things go wrong, those of the state table among them."""
     clients, rng = connect(job), random.Random()
     source, streams, target, state = (
-        Flaky(client, rng.getrandbits(32), 0.02)
+        Flaky(client, rng.getrandbits(32), 0.02, throttles=4)
         for client in (clients.source, clients.streams, clients.target, clients.state)
     )
     flaky = Clients(source, streams, target, state)
@@ -123,8 +123,9 @@ class Watched:
 
     @property
     def pids(self) -> list[int]:
-        """Of the workers that are at work."""
-        return self._crew.pids if self._crew is not None else []
+        """Of the workers that are at work: three that die while they start are a defect."""
+        hands = list(self._crew._hands) if self._crew is not None else []
+        return [hand.pid for hand in hands if isinstance(hand, Child) and hand.ready]
 
     def crew(self, job: Job, report: Report) -> ProcessCrew:
         """Workers for the job."""
@@ -136,7 +137,11 @@ class Trouble(threading.Thread):
     """Kills a worker process now and then, or stops one for some seconds, until told to end."""
 
     def __init__(
-        self, engine: Watched, seed: int, every: float = 0.8, stop: tuple[float, float] | None = None
+        self,
+        engine: Watched,
+        seed: int,
+        every: float = 0.8,
+        stop: tuple[float, float] | None = None,
     ) -> None:
         super().__init__(name="trouble", daemon=True)
         self._engine = engine

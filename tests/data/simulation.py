@@ -82,6 +82,8 @@ class Simulation:
     """
 
     keys = "id"
+    repairs = True
+    back = False
 
     def __init__(
         self,
@@ -226,13 +228,14 @@ class Simulation:
                 case chance if chance < 0.3:
                     self.world.sleep(self.rng.uniform(0, 60))
                 case chance if chance < 0.7:
-                    self.help()
-                case chance if chance < 0.9:
-                    migration = self.migration()
-                    migration.copy()
+                    self.help(self.back)
+                case chance if chance < 0.9 or not self.repairs:
+                    migration = self.migration(self.back)
+                    if not self.back:
+                        migration.copy()
                     migration.follow()
                 case _:
-                    self.migration().repair()
+                    self.migration(self.back).repair()
         except Crash:
             return
         except FearlessError as error:
@@ -251,7 +254,7 @@ class Simulation:
                 migration.copy()
                 if migration.follow().phase == "broken":
                     continue
-                if self.rng.random() < 0.2:
+                if self.repairs and self.rng.random() < 0.2:
                     migration.repair()
                 break
             except Crash:
@@ -265,9 +268,10 @@ class Simulation:
         """With the source standing still: apply all of it, through crashes."""
         for attempt in range(30):
             try:
-                self.migration().copy()
-                if self.migration().follow().phase == "replay":
-                    self.migration().drain()
+                if not self.back:
+                    self.migration().copy()
+                if self.migration(self.back).follow().phase == "replay":
+                    self.migration(self.back).drain()
                     return
             except Crash:
                 self.world.crash = 0
@@ -323,9 +327,16 @@ class Hard(Simulation):
                 migration = self.migration()
                 migration.copy()
                 migration.follow()
-                migration.repair()
+                if self.repairs:
+                    migration.repair()
             except Crash:
                 continue
             except FearlessError as error:
                 self.refused(error)
         super().run()
+
+
+class Unrepaired(Hard):
+    """What went wrong stays wrong."""
+
+    repairs = False
