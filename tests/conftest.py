@@ -25,7 +25,14 @@ SLOW = (
     "tests/data/test_changes.py",
     "tests/data/test_emulator.py",
     "tests/data/test_simulation.py",
+    "tests/data/test_gather.py",
+    "tests/data/test_streams.py",
+    "tests/data/test_journal.py",
+    "tests/data/fences/test_role.py",
+    "tests/data/fences/test_hook.py",
+    "tests/data_command/test_refusals.py",
     "tests/local/test_builder.py",
+    "tests/local/test_bundle.py",
     "tests/local/test_emulator.py",
     "tests/local/test_engine.py",
     "tests/local/test_traffic.py",
@@ -33,15 +40,29 @@ SLOW = (
     "tests/shop/test_process.py",
     "tests/steps/",
     "tests/testing/",
+    "tests/plugins/test_gates.py",
     "tests/builtin/test_dynamodb.py",
     "tests/builtin/test_cloudformation.py",
 )
 """What runs real processes and engines for more than a moment."""
 
 
+DOCKER = (
+    "tests/builtin/test_docker.py",
+    "tests/testing/test_engines.py",
+    "tests/local/test_container.py",
+    "tests/local/test_engine.py",
+    "tests/e2e/test_docker.py",
+)
+"""What starts Docker engines, which must not meet on one machine."""
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark them slow, so that `-m "not slow"` stays quick."""
+    """Mark them slow, so that `-m "not slow"` stays quick; a file stays in one process."""
     for item in items:
+        file = item.nodeid.partition("::")[0]
+        group = "docker" if file in DOCKER else file
+        item.add_marker(pytest.mark.xdist_group(group))
         if item.nodeid.startswith(SLOW):
             item.add_marker(pytest.mark.slow)
 

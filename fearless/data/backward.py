@@ -20,12 +20,15 @@ NOBODYS = Failure("the way back", "NoOwner", "no item of the old table owns this
 def apply_back(table: Table, _: Caller, window: Window) -> Sequence[Touched]:
     """Make right every old item that one of the changed items belongs to.
 
-    What the new table holds *now* decides, so the order of changes, and one of them seen twice, do
-    not matter; a change made meanwhile has a record of its own.
+    Test items stay where they are. What the new table holds *now* decides, so the order of
+    changes, and one of them seen twice, do not matter; a change made meanwhile has a record of its
+    own.
     """
     units: dict[bytes, Touched] = {}
     for lane in window.lanes:
         image = next(state for state in reversed(lane.states) if state is not None)
+        if table.source.test(lane.key):
+            continue
         owner = table.migrate.owner(image)
         if owner is None:
             stray = lane.states[-1] is not None

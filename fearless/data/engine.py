@@ -227,6 +227,7 @@ class Migration:
         if meta is not None and meta["phase"] != "none":
             with self._lease(state) as lease:
                 lease.update({"phase": "none", "reason": why})
+                self._end_generation(lease, state)
 
     def pause(self, why: str = "") -> None:
         """Let every worker of the run wait before its next write; it may be at work meanwhile."""
@@ -272,7 +273,7 @@ class Migration:
             lease.update(
                 {"phase": "broken", "reason": lease.meta["reason"] or "to be copied again"}
             )
-        self._end_generation(lease)
+        self._end_generation(lease, self._state)
         size = max((source.size for source, _ in infos.values()), default=0)
         tables = {
             name: fix(self._reader, self._clients.streams, *pair) for name, pair in infos.items()
@@ -287,25 +288,25 @@ class Migration:
             }
         )
 
-    def _end_generation(self, lease: Lease) -> None:
+    def _end_generation(self, lease: Lease, state: StateTable) -> None:
         """Wait until no worker of an earlier copy works on: it would write what is old by now."""
         generation = int(lease.meta["generation"])
-        watcher = self._watcher()
+        watcher = self._watcher(state)
         while generation:
-            rows = self._state.rows(self._reader, generation, "T#")
+            rows = state.rows(self._reader, generation, "T#")
             held = {row["owner"] for row in rows if row.get("owner")}
             if not [worker for worker in held if not watcher.gone(worker)]:
-                self._wait_dead(lease, rows)
+                self._wait_dead(lease, state, rows)
                 return
             lease.guard()
             self._kit.sleep(self.settings.poll)
 
-    def _wait_dead(self, lease: Lease, rows: Sequence[Row]) -> None:
+    def _wait_dead(self, lease: Lease, state: StateTable, rows: Sequence[Row]) -> None:
         """Wait until no request of an earlier copy can land any more."""
         zombie = self.settings.zombie
         parts = [row for row in rows if "#SEG#" in row["sk"]]
         dues = [float(row["due"]) for row in rows if "#SUS#" in row["sk"]]
-        ghosts = quiet_at(workers(self._state, self._reader), zombie)
+        ghosts = quiet_at(workers(state, self._reader), zombie)
         until = max(settled_at(parts, zombie), ghosts, *dues, 0.0)
         while (left := until - self._kit.wall()) > 0:
             why = "until the last request of the copy before is dead"
@@ -359,6 +360,7 @@ class Migration:
                 raise Refused("the data has not been copied to the end: copy first")
             if phase == "turned":
                 self._reopen()
+                self.forget_turn("the cutover was undone")
                 lease.update({"phase": "replay"})
             reason = lease.meta["reason"] or self._unusable(lease.meta)
             if reason:
@@ -401,7 +403,7 @@ class Migration:
             lambda: self._hire(inline),
             self._failures if self._engine is not None and not inline else _nothing,
             self._kit.runner or Threads(self.settings.threads),
-            self._watcher(),
+            self._watcher(self._state),
             self._report,
         )
 
@@ -417,14 +419,14 @@ class Migration:
         for row in self._state.rows(self._reader, 0, FAILURES):
             self._state.delete(self._reader, 0, row["sk"])
             meta = self._state.meta(self._reader) or {"generation": 0}
-            if not forget and int(row["generation"]) in (0, int(meta["generation"])):
+            if not forget and int(row.get("generation", 0)) in (0, int(meta["generation"])):
                 raise (Gap if row["kind"] == "gap" else FearlessError)(row["message"])
 
-    def _watcher(self) -> Membership:
+    def _watcher(self, state: StateTable) -> Membership:
         """Looks at other workers; takes no part itself."""
         kit = self._kit
         return Membership(
-            self._state,
+            state,
             self.settings.lease,
             clock=kit.clock,
             wall=kit.wall,
