@@ -16,7 +16,8 @@ CUT = 0.5
 GROWTH = 0.05
 SECOND = 1.0
 BURST = 0.25
-LEAST = 1.0
+LEAST = 50.0
+"""Units a second that are always allowed: below that, backing off alone does."""
 USED = 2.0
 SHORTEST = 0.001
 

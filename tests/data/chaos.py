@@ -25,7 +25,7 @@ from tests.data.worlds import TRANSFORMS, Flaky, Tables
 
 SMALL = Settings(
     segments=8, zombie=6.0, skew=2.0, poll=0.05, tip_polls=2, lease=3.0, drain=60.0, page=10,
-    window=50,
+    window=20,
 )  # fmt: skip
 """Small pages and windows, so that there is much to interrupt; leases that a stop outlasts."""
 
@@ -106,7 +106,7 @@ def flaky_worker(job: Job) -> Worker:
     """A worker on whose clients things go wrong, those of the state table among them."""
     clients, rng = connect(job), random.Random()
     source, streams, target, state = (
-        Flaky(client, rng.getrandbits(32), 0.02, throttles=4)
+        Flaky(client, rng.getrandbits(32), 0.02, throttles=1)
         for client in (clients.source, clients.streams, clients.target, clients.state)
     )
     flaky = Clients(source, streams, target, state)

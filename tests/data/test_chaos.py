@@ -51,7 +51,7 @@ def test_the_engine_as_it_is(tables: Tables, report: Any) -> None:
 
 
 def test_workers_are_killed_while_they_copy_and_follow(tables: Tables, report: Any) -> None:
-    tables.fill(400)
+    tables.fill(250)
     engine = Watched()
     migration = tables.migration(report, settings=SMALL, engine=engine, job=job_of(tables, SMALL))
     with LiveWriter(tables, 22), Trouble(engine, 1) as trouble:
@@ -67,10 +67,10 @@ def test_workers_are_killed_while_they_copy_and_follow(tables: Tables, report: A
 
 def test_workers_are_stopped_until_their_leases_are_over(strict: Emulator, report: Any) -> None:
     tables = Tables(strict)
-    tables.fill(400)
+    tables.fill(250)
     engine = Watched()
     migration = tables.migration(report, settings=SMALL, engine=engine, job=job_of(tables, SMALL))
-    ended = time.monotonic() + 20
+    ended = time.monotonic() + 12
     with LiveWriter(tables, 23), Trouble(engine, 2, 0.3, stop=(3.3, 5.5)) as trouble:
         migration.copy()
         migration.follow(until=lambda: time.monotonic() > ended)
@@ -80,9 +80,9 @@ def test_workers_are_stopped_until_their_leases_are_over(strict: Emulator, repor
 
 
 def test_everything_fails_in_workers_and_coordinator(tables: Tables, report: Any) -> None:
-    tables.fill(200)
+    tables.fill(100)
     engine = Watched("tests.data.chaos:flaky_worker")
-    client, state = Flaky(tables.client, 4, 0.03), Flaky(tables.client, 5, 0.03)
+    client, state = Flaky(tables.client, 4, 0.03, 3), Flaky(tables.client, 5, 0.03)
     streams = Flaky(tables.streams, 6, 0.03)
     migration = tables.migration(
         report, client, settings=SMALL, engine=engine, job=job_of(tables, SMALL),

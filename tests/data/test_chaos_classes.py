@@ -166,7 +166,7 @@ def test_names_pass_and_groups_change_meanwhile(world: World, report: Any) -> No
 
 
 def test_names_pass_while_everything_fails(world: World, report: Any) -> None:
-    flaky = Flaky(world.client, 11, 0.02)
+    flaky = Flaky(world.client, 11, 0.02, throttles=6)
     migration = world.migration(report, client=flaky, transforms=BOTH)
     with Changing(world):
         migration.copy()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -20,7 +21,7 @@ from tests.data.worlds import Tables, key_of
 pytestmark = pytest.mark.slow
 
 Typed = dict[str, Any]
-KEYS = 120
+KEYS = 80
 
 
 class Sides(Tables):
@@ -141,7 +142,7 @@ def go_over(sides: Sides, report: Any, seed: int) -> None:
     """From an empty new side to the new side in use."""
     engine = Watched()
     migration = run_of(sides, report, engine)
-    with App(sides, seed) as app, Trouble(engine, seed, 0.6) as trouble:
+    with App(sides, seed) as app, Trouble(engine, seed, 0.8) as trouble:
         migration.copy()
         migration.follow()
         assert migration.verify().clean
@@ -159,17 +160,19 @@ def come_back(sides: Sides, report: Any, seed: int) -> None:
     before = {table: sides.old(table) for table in sides.names}
     engine = Watched()
     migration = run_of(sides, report, engine, back=True)
-    with App(sides, seed) as app, Trouble(engine, seed, 0.4) as trouble:
-        for _ in range(100):
-            migration.follow()
-            if app.writes > 300 and trouble.killed > 2:
-                break
-        assert migration.verified
+    with App(sides, seed) as app, Trouble(engine, seed, 1.5) as trouble:
+        deadline = time.monotonic() + 30
+
+        def enough() -> bool:
+            return (app.writes > 200 and trouble.killed > 1) or time.monotonic() > deadline
+
+        migration.follow(until=enough)
+        assert migration.verify().clean
     migration.drain()
     assert migration.verify(still=True).clean
     for table in sides.names:
         check(sides, table, before[table], app)
-    assert trouble.killed > 2
+    assert trouble.killed > 1
     sides.live = "source"
 
 
@@ -216,6 +219,5 @@ def test_there_and_back_and_there_again(sides: Sides, report: Any) -> None:
     again = Sides(sides.emulator)
     again.source = sides.source  # type: ignore[method-assign]
     go_over(again, report, 33)
-    come_back(again, report, 34)
     with pytest.raises(Refused, match="no way back of its own"):
         run_of(again, report, Watched(), back=True).turn()

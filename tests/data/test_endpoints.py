@@ -19,10 +19,13 @@ from fearless.data.items import Item
 from fearless.interfaces import Transform
 from fearless.testing.emulator import Emulator
 from tests.data.chaos import BOTH_WAYS
+from tests.data.moto_server import moto
 from tests.data.test_chaos_classes import BOTH, Changing, World
 from tests.data.worlds import FAST, Flaky, LiveWriter, Tables, key_of
 
 pytestmark = pytest.mark.slow
+
+__all__ = ["moto"]
 
 URL = "FEARLESS_TEST_DYNAMODB_URL"
 STREAMS = "FEARLESS_TEST_STREAMS_URL"
@@ -74,7 +77,7 @@ def world(place: Emulator) -> Iterator[World]:
 
 def test_copy_follow_and_verify(tables: Tables, report: Any) -> None:
     tables.fill(60)
-    flaky = Flaky(tables.client, 5, 0.02)
+    flaky = Flaky(tables.client, 5, 0.02, throttles=3)
     migration = tables.migration(report, flaky, settings=SMALL)
     with LiveWriter(tables, 51):
         migration.copy()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -25,6 +27,15 @@ pytestmark = pytest.mark.slow
 KEYS = st.sampled_from(["k0", "k1", "k2"])
 VALUES = st.integers(1, 14)
 SOON = st.integers(1, 60)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def _rarely() -> Iterator[None]:
+    """Garbage is looked for rarely over all of the small runs, not in each."""
+    before = gc.get_threshold()
+    gc.set_threshold(50_000, 20, 20)
+    yield
+    gc.set_threshold(*before)
 
 
 class Watched(Fake):

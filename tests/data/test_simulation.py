@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from collections.abc import Iterator
 from dataclasses import replace
@@ -11,7 +12,7 @@ import pytest
 
 from fearless.data import apply as apply_module
 from fearless.data import reconcile as reconcile_module
-from fearless.data import replay, worker
+from fearless.data import replay, session, worker
 from fearless.data.apply import Window
 from fearless.data.claim import Claim
 from fearless.data.items import Item
@@ -22,8 +23,9 @@ from fearless.data.replay import Replay
 from fearless.data.state import StateTable
 from fearless.data.touched import DIRTY, SUSPECTS
 from fearless.data.worker import Worker
+from fearless.errors import FearlessError
 from fearless.interfaces import Transform
-from tests.data.fake import Crash, Fake
+from tests.data.fake import Crash, Fake, failure
 from tests.data.simulation import FRAGILE, KEEP, REKEY, Hard, Simulation, Unrepaired
 
 KINDS = pytest.mark.parametrize("transform", [KEEP, REKEY, FRAGILE], ids=lambda t: t.name)
@@ -52,7 +54,7 @@ def outcomes(
 
 @KINDS
 def test_no_wrong_end_state(transform: Transform) -> None:
-    assert outcomes(range(700), transform) == []
+    assert outcomes(range(450), transform) == []
 
 
 @KINDS
@@ -74,14 +76,14 @@ def test_verify_agrees_at_the_end() -> None:
 
 def test_gaps_are_noticed_and_copied_over() -> None:
     copied_again = 0
-    for seed in range(200):
+    for seed in range(100):
         simulation = Simulation(seed, REKEY, paused=seed % 8 == 0)
         simulation.gaps = 2
         simulation.run()
         assert not simulation.wrong(), seed
         meta = simulation.fake.tables["state"].items.values()
         copied_again += any(int(m["generation"]["N"]) > 1 for m in meta if "generation" in m)
-    assert copied_again > 30
+    assert copied_again > 15
 
 
 def caught(kind: type[Simulation] = Simulation, seeds: int = 400, **options: Any) -> bool:
@@ -191,10 +193,6 @@ def test_caught_records_of_one_key_out_of_order(monkeypatch: pytest.MonkeyPatch)
     assert caught()
 
 
-def test_caught_not_waiting_for_the_requests_of_the_dead() -> None:
-    assert caught(Unrepaired, z=0.0)
-
-
 def test_caught_suspects_that_nobody_looks_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
     original = replay.keep
 
@@ -206,7 +204,7 @@ def test_caught_suspects_that_nobody_looks_at_again(monkeypatch: pytest.MonkeyPa
 
 
 class Dying(Fake):
-    """On demand, a process dies while its batch is under way; it lands 45 s later."""
+    """On demand, a process dies while its batch is under way; it lands 85 s later."""
 
     dying = False
 
@@ -214,7 +212,7 @@ class Dying(Fake):
         if not self.dying:
             return super().batch_write_item(RequestItems)
         self.dying = False
-        self.world.landing.append((self.world.now + 45, lambda: self._land(RequestItems)))
+        self.world.landing.append((self.world.now + 85, lambda: self._land(RequestItems)))
         self.world.dead = True
         raise Crash
 
@@ -222,9 +220,9 @@ class Dying(Fake):
         super().batch_write_item(items)
 
 
-def quiet(seed: int) -> Any:
+def quiet(client: type[Fake], **options: Any) -> Any:
     """A run in which nothing goes wrong of itself."""
-    simulation = Simulation(seed, REKEY, Dying, late=50.0)
+    simulation = Simulation(1, REKEY, client, late=90.0, **options)
     world = simulation.world
     world.crash = world.lost = world.throttle = world.busy = 0.0
     return simulation
@@ -232,7 +230,7 @@ def quiet(seed: int) -> Any:
 
 def interrupted_repair() -> str:
     """What is wrong after a repair died in the middle, and its item changed before it landed."""
-    simulation = quiet(1)
+    simulation = quiet(Dying)
     simulation.source.put({"id": {"S": "k1"}, "v": {"N": "5"}})
     simulation.migration().copy()
     simulation.migration().follow()
@@ -282,9 +280,9 @@ def test_caught_claims_that_anybody_may_take(monkeypatch: pytest.MonkeyPatch) ->
     assert caught(Unrepaired)
 
 
-def interrupted_copy() -> str:
+def interrupted_copy(**options: Any) -> str:
     """What is wrong after a copy died in the middle, and its item changed before it landed."""
-    simulation = quiet(1)
+    simulation = quiet(Dying, **options)
     simulation.source.put({"id": {"S": "k1"}, "v": {"N": "5"}})
     simulation.fake.dying = True
     with pytest.raises(Crash):
@@ -298,7 +296,12 @@ def test_a_copy_that_died_in_the_middle_is_waited_for() -> None:
     assert not interrupted_copy()
 
 
+def test_caught_not_waiting_for_the_requests_of_the_dead() -> None:
+    assert "k1#1" in interrupted_copy(z=0.0)
+
+
 def test_caught_taking_over_without_making_a_ghost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The barrier knows of it twice, by the ghost and by the row that was taken over."""
     original = Membership.gone
 
     def gone(self: Membership, worker: str) -> bool:
@@ -308,14 +311,50 @@ def test_caught_taking_over_without_making_a_ghost(monkeypatch: pytest.MonkeyPat
         return True
 
     monkeypatch.setattr(Membership, "gone", gone)
+    monkeypatch.setattr(session, "settled_at", lambda *_: 0.0)
     assert "k1#1" in interrupted_copy()
+
+
+class Sleeping(Fake):
+    """On demand, a process stops before its batch is sent, for as long as `others` take."""
+
+    others: Any = None
+
+    def batch_write_item(self, RequestItems: Any) -> Any:
+        if self.others is None:
+            return super().batch_write_item(RequestItems)
+        others, self.others = self.others, None
+        self.world.depth += 1
+        others()
+        self.world.depth -= 1
+        raise failure("InvalidSignatureException", message="Signature expired")
+
+
+def paused_copy() -> str:
+    """What is wrong after a copy stopped in the middle, and others copied and followed."""
+    simulation = quiet(Sleeping)
+
+    def others() -> None:
+        simulation.source.put({"id": {"S": "k1"}, "v": {"N": "6"}})
+        simulation.migration().copy()
+        assert simulation.migration().follow().phase == "replay"
+
+    simulation.source.put({"id": {"S": "k1"}, "v": {"N": "5"}})
+    simulation.fake.others = others
+    with contextlib.suppress(FearlessError):
+        simulation.migration().copy()
+    simulation.drain()
+    return simulation.wrong()
+
+
+def test_a_copy_that_was_paused_writes_nothing_more() -> None:
+    assert not paused_copy()
 
 
 def test_caught_going_on_after_a_pause(monkeypatch: pytest.MonkeyPatch) -> None:
     """Who does not ask whether its lease still covers a request writes what is long outdated."""
     monkeypatch.setattr(Membership, "guard", lambda self: None)
-    monkeypatch.setattr(Membership, "awake", lambda self: None)
-    assert caught(Unrepaired)
+    assert "k1#1" in paused_copy()
 
 
 def test_caught_copy_after_the_barrier(monkeypatch: pytest.MonkeyPatch) -> None:
