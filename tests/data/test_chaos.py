@@ -91,7 +91,6 @@ def test_everything_fails_in_workers_and_coordinator(tables: Tables, report: Any
     with LiveWriter(tables, 24):
         migration.copy()
         migration.follow()
-        assert migration.verify().clean
     finish(migration, tables)
     assert min(client.trouble, state.trouble, streams.trouble) > 0
 

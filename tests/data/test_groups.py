@@ -43,7 +43,7 @@ def wrong_ends(seeds: range, world: type[Gathering] = Gathering) -> list[str]:
 
 @pytest.mark.slow
 def test_no_wrong_end_state() -> None:
-    assert wrong_ends(range(600)) == []
+    assert wrong_ends(range(300)) == []
 
 
 @pytest.mark.slow

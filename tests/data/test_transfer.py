@@ -40,7 +40,7 @@ def wrong_ends(seeds: range, race: type[Race] = Race) -> list[str]:
 
 @pytest.mark.slow
 def test_no_wrong_end_state() -> None:
-    assert wrong_ends(range(1_200)) == []
+    assert wrong_ends(range(500)) == []
 
 
 def caught(transfer: type[Transfer], doubting: bool = True) -> bool:

@@ -47,7 +47,17 @@ RENAME = Transform("rename", ("a", "b"), rename)
 SPLIT = Transform("split", ("b",), split, "owned", split_owner)
 TRANSFORMS = (RENAME, SPLIT)
 NAMES = ("a", "b", "c")
-FAST = Settings(segments=4, zombie=0.3, skew=2.0, poll=0.05, tip_polls=2, lease=30.0, drain=20.0)
+FAST = Settings(
+    segments=4,
+    zombie=0.3,
+    skew=2.0,
+    poll=0.05,
+    tip_polls=2,
+    near=1.0,
+    rounds=3,
+    lease=30.0,
+    drain=20.0,
+)
 
 
 class Tables:

@@ -26,6 +26,10 @@ LOOK = 1.0
 LOOKS = 50
 
 
+NOTICED = 1.5
+"""Seconds within which every worker sees that its crew is gone."""
+
+
 class Celery:
     """The engine of many machines: Celery with an SQS queue as its broker, without results.
 
@@ -130,6 +134,7 @@ class CeleryCrew:
     ) -> None:
         """Send everybody away; returns when nobody has a part in hand, or after a unit's time."""
         self._state.delete(self._caller, 0, CREW + self._token)
+        self._sleep(NOTICED)
         until = self._clock() + self._longest
         while held := self._held():
             if self._clock() > until:
