@@ -41,13 +41,17 @@ def world(emulator: Emulator) -> Iterator[World]:
     made.delete()
 
 
+MOVES = 12
+"""As many as can be followed: a child is read when its parent is done."""
+
+
 @contextmanager
 def moving(world: World, every: float = 0.25) -> Iterator[list[int]]:
-    """Split and roll shards all the time, list children late, let iterators expire."""
+    """Split and roll shards for a while, list children late, let iterators expire."""
     stop, done = threading.Event(), [0]
 
     def act() -> None:
-        while not stop.wait(every):
+        while done[0] < MOVES and not stop.wait(every):
             done[0] += 1
             shard = world.open()[done[0] % len(world.open())]
             if len(world.open()) < 6 and done[0] % 3:
