@@ -51,6 +51,16 @@ class Owner:
         place = f"{boot}/{space}" if boot and space else ""
         return cls(socket.gethostname(), place, pid, started(pid) or "", uuid.uuid4().hex)
 
+    def fields(self) -> dict[str, Any]:
+        """What a row says of who holds it, and `dead` reads there."""
+        return {
+            "owner": self.id,
+            "host": self.host,
+            "place": self.place,
+            "pid": self.pid,
+            "start": self.start,
+        }
+
     def dead(self, row: Mapping[str, Any]) -> bool:
         """True when the owner in `row` ran here and certainly does not any more.
 

@@ -11,10 +11,10 @@ from typing import Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from fearless.data.calls import Caller, code
-from fearless.data.items import Item
-from fearless.data.state import CONDITION_FAILED, Row, load
-from fearless.errors import FearlessError, Refused
+from fearless.data.calls import Caller
+from fearless.data.holder import Pulse, wait_for_expiry
+from fearless.data.state import Row, StateTable
+from fearless.errors import FearlessError
 from fearless.interfaces import Report
 from fearless.owner import Owner
 
@@ -37,52 +37,24 @@ class CutoverRow:
     """`RUN#id / CUTOVER` in the state table, and beside it what fences must remember."""
 
     def __init__(self, client: Any, table: str, run: str, caller: Caller) -> None:
-        self._client = client
-        self._table = table
-        self._pk = f"RUN#{run}"
+        self._state = StateTable(client, table, run)
         self._caller = caller
 
     def read(self) -> Row | None:
         """The row, read consistently."""
-        return self._get("CUTOVER")
+        return self._state.row(self._caller, 0, "CUTOVER")
 
     def swap(self, row: Row, seen: int | None) -> bool:
         """Write it if nobody has since version `seen`; an answer that was lost is asked again."""
-        full = {**row, "pk": self._pk, "sk": "CUTOVER"}
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
-        if seen is not None:
-            condition = {
-                "ConditionExpression": "version = :seen",
-                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
-            }
-        typed = Item.of(_exact(full)).typed
-        try:
-            self._caller.write(
-                self._client.put_item, TableName=self._table, Item=typed, **condition
-            )
-        except ClientError as error:
-            if code(error) != CONDITION_FAILED:
-                raise
-            return self.read() == load(typed)
-        return True
+        return self._state.swap(self._caller, "CUTOVER", _exact(row), seen)
 
     def load(self, name: str) -> Mapping[str, Any] | None:
         """What a fence saved under that name."""
-        return self._get(f"FENCE#{name}")
+        return self._state.row(self._caller, 0, f"FENCE#{name}")
 
     def save(self, name: str, row: Mapping[str, Any]) -> None:
         """Keep it for whoever lifts the fence."""
-        full = _exact({**row, "pk": self._pk, "sk": f"FENCE#{name}"})
-        self._caller.write(self._client.put_item, TableName=self._table, Item=Item.of(full).typed)
-
-    def _get(self, sk: str) -> Row | None:
-        answer = self._caller.read(
-            self._client.get_item,
-            TableName=self._table,
-            Key={"pk": {"S": self._pk}, "sk": {"S": sk}},
-            ConsistentRead=True,
-        )
-        return load(answer["Item"]) if "Item" in answer else None
+        self._state.write(self._caller, f"FENCE#{name}", _exact(row))
 
 
 class Controller:
@@ -113,8 +85,7 @@ class Controller:
         self._request = min(request, lease / 2)
         self._beat = beat
         self._lock = threading.RLock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._pulse = Pulse("cutover", lease / 5, self._sign, Lost)
         self._renewed = float("-inf")
         self.row: Row = {}
 
@@ -126,8 +97,7 @@ class Controller:
     def __enter__(self) -> Controller:
         self._acquire()
         if self._beat is not None:
-            self._thread = threading.Thread(target=self._renew, name="cutover", daemon=True)
-            self._thread.start()
+            self._pulse.start()
         return self
 
     def __exit__(
@@ -136,9 +106,7 @@ class Controller:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._pulse.stop()
         with contextlib.suppress(FearlessError, ClientError, BotoCoreError):
             if self.row["owner"]:
                 self.change(owner="")
@@ -180,35 +148,24 @@ class Controller:
                     return
 
     def _wait_for_expiry(self, row: Row) -> Row | None:
-        """The row of a controller that stayed silent for a whole lease; None if it let go."""
-        self._report.line(
-            f"the cutover is driven by process {row['pid']} on {row['host']}: "
-            "waiting to see whether it is alive"
+        return wait_for_expiry(
+            row,
+            self._rows.read,
+            "lease",
+            self._report,
+            self._clock,
+            self._sleep,
+            f"the cutover is driven by process {row['pid']} on {row['host']}",
+            lambda row: (
+                f"process {row['pid']} on {row['host']} is driving this cutover (step "
+                f"{row['step']}): wait for it, or --abort it"
+            ),
         )
-        renewals, deadline = 0, self._clock() + float(row["lease"])
-        while (left := deadline - self._clock()) > 0:
-            self._report.progress("waiting", 0, None, f"for process {row['pid']}")
-            self._sleep(min(left, 1.0))
-            now = self._rows.read()
-            if now is None or now["owner"] != row["owner"]:
-                return None
-            if now["version"] != row["version"]:
-                renewals, deadline, row = renewals + 1, self._clock() + float(now["lease"]), now
-            if renewals > 1:
-                raise Refused(
-                    f"process {row['pid']} on {row['host']} is driving this cutover (step "
-                    f"{row['step']}): wait for it, or --abort it"
-                )
-        return row
 
     def _take(self, row: Row, seen: int | None) -> bool:
         now = self._clock()
         mine = {
-            "owner": self._owner.id,
-            "host": self._owner.host,
-            "place": self._owner.place,
-            "pid": self._owner.pid,
-            "start": self._owner.start,
+            **self._owner.fields(),
             "lease": int(self._lease) + 1,
             "version": int(row["version"]) + 1,
             "by": self._owner.id,
@@ -218,16 +175,10 @@ class Controller:
         self.row, self._renewed = {**row, **mine}, now
         return True
 
-    def _renew(self) -> None:
-        while not self._stop.wait(self._lease / 5):
-            try:
-                self.change()
-                if self._beat is not None:
-                    self._beat()
-            except Lost:
-                return
-            except (FearlessError, ClientError, BotoCoreError):
-                continue
+    def _sign(self) -> None:
+        self.change()
+        if self._beat is not None:
+            self._beat()
 
 
 def _exact(row: Mapping[str, Any]) -> dict[str, Any]:

@@ -12,9 +12,10 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fearless.data.calls import Caller
+from fearless.data.holder import Pulse, wait_for_expiry
 from fearless.data.membership import LeaseLost
 from fearless.data.state import Row, StateTable
-from fearless.errors import FearlessError, Refused
+from fearless.errors import FearlessError
 from fearless.interfaces import Report
 from fearless.owner import Owner, boottime
 
@@ -46,8 +47,7 @@ class Lease:
         self._owner = owner or Owner.me()
         self._heartbeat = heartbeat
         self._lock = threading.RLock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._pulse = Pulse("lease", duration / 5, lambda: self.update({}), LeaseLost)
         self._renewed = float("-inf")
         self._raw = Caller(lambda: None, lambda: None, clock, sleep, patience=duration / 2)
         self.meta: Row = {}
@@ -61,8 +61,7 @@ class Lease:
     def __enter__(self) -> Lease:
         self._acquire()
         if self._heartbeat:
-            self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
-            self._thread.start()
+            self._pulse.start()
         return self
 
     def __exit__(
@@ -112,38 +111,25 @@ class Lease:
                     return
 
     def _wait_for_expiry(self, meta: Row) -> Row | None:
-        """The row of an owner that stayed silent for a whole lease; None if it let go.
-
-        One renewal may have been under way when its sender died; two mean it is alive.
-        """
-        self._report.line(
-            f"the run is held by process {meta['pid']} on {meta['host']}: "
-            "waiting to see whether it is alive"
+        who = f"process {meta['pid']} on {meta['host']}"
+        return wait_for_expiry(
+            meta,
+            lambda: self._state.meta(self._raw),
+            "duration",
+            self._report,
+            self._clock,
+            self._sleep,
+            f"the run is held by {who}",
+            lambda row: (
+                f"process {row['pid']} on {row['host']} is working on this data run since "
+                f"{row['since']}: wait for it, or stop it"
+            ),
         )
-        renewals, deadline = 0, self._clock() + float(meta["duration"])
-        while (left := deadline - self._clock()) > 0:
-            self._report.progress("waiting", 0, None, f"for process {meta['pid']}")
-            self._sleep(min(left, 1.0))
-            now = self._state.meta(self._raw)
-            if now is None or now["owner"] != meta["owner"]:
-                return None
-            if now["version"] != meta["version"]:
-                renewals, deadline, meta = renewals + 1, self._clock() + float(now["duration"]), now
-            if renewals > 1:
-                raise Refused(
-                    f"process {meta['pid']} on {meta['host']} is working on this data run since "
-                    f"{meta['since']}: wait for it, or stop it"
-                )
-        return meta
 
     def _take(self, meta: Row, seen: int | None) -> bool:
         now = self._clock()
         mine: dict[str, Any] = {
-            "owner": self._owner.id,
-            "host": self._owner.host,
-            "place": self._owner.place,
-            "pid": self._owner.pid,
-            "start": self._owner.start,
+            **self._owner.fields(),
             "since": time.strftime("%Y-%m-%d %H:%M:%S UTC", time.gmtime()),
             "duration": int(self._duration) + 1,
             "epoch": int(meta["epoch"]) + 1,
@@ -155,18 +141,7 @@ class Lease:
         return True
 
     def _release(self) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
+        self._pulse.stop()
         with contextlib.suppress(FearlessError, ClientError, BotoCoreError):
             if not self.stopped.is_set():
                 self.update({"owner": ""})
-
-    def _beat(self) -> None:
-        while not self._stop.wait(self._duration / 5):
-            try:
-                self.update({})
-            except LeaseLost:
-                return
-            except (FearlessError, ClientError, BotoCoreError):
-                continue

@@ -18,6 +18,7 @@ from typing import Any
 from botocore.exceptions import BotoCoreError, ClientError
 
 from fearless.data.calls import Caller
+from fearless.data.holder import Pulse
 from fearless.data.state import Outdated, Row, StateTable
 from fearless.errors import FearlessError
 from fearless.owner import Owner
@@ -26,8 +27,8 @@ PREFIX = "WORKER#"
 ROUNDING = 1.0
 """Seconds by which two readings of the server's clock may differ: its dates have whole seconds."""
 
-
 _ORDERLY = (Exception, KeyboardInterrupt, SystemExit)
+"""What ends a `with` block of a process that is not killed there."""
 
 
 class LeaseLost(FearlessError):
@@ -77,8 +78,7 @@ class Membership:
         self._after = beat
         self._caller = Caller(lambda: None, lambda: None, clock, sleep, patience=duration / 2)
         self._lock = threading.RLock()
-        self._stop = threading.Event()
-        self._thread: threading.Thread | None = None
+        self._pulse = Pulse("lease", duration / 5, self._sign, LeaseLost)
         self._renewed = float("-inf")
         self._counter = 0
         self._lost = threading.Event()
@@ -91,8 +91,7 @@ class Membership:
             raise FearlessError(f"a worker named {self.id} takes part in this run already")
         self._renewed = now
         if self._heartbeat:
-            self._thread = threading.Thread(target=self._beat, name="lease", daemon=True)
-            self._thread.start()
+            self._pulse.start()
         return self
 
     def __exit__(
@@ -101,12 +100,8 @@ class Membership:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        self._stop.set()
-        if self._thread is not None:
-            self._thread.join()
-        killed = kind is not None and not issubclass(
-            kind, Exception | KeyboardInterrupt | SystemExit
-        )
+        self._pulse.stop()
+        killed = kind is not None and not issubclass(kind, _ORDERLY)
         if killed or self._abandoned:
             return
         with contextlib.suppress(FearlessError, ClientError, BotoCoreError):
@@ -172,26 +167,17 @@ class Membership:
 
     def _row(self) -> Row:
         return {
+            **self._owner.fields(),
             "owner": self.id,
-            "host": self._owner.host,
-            "place": self._owner.place,
-            "pid": self._owner.pid,
-            "start": self._owner.start,
             "duration": int(self._duration) + 1,
             "counter": self._counter,
             "ghost": False,
             "ghost_at": 0,
         }
 
-    def _beat(self) -> None:
-        while not self._stop.wait(self._duration / 5):
-            try:
-                self.renew()
-            except LeaseLost:
-                return
-            except (FearlessError, ClientError, BotoCoreError):
-                continue
-            self._after()
+    def _sign(self) -> None:
+        self.renew()
+        self._after()
 
 
 def workers(state: StateTable, caller: Caller) -> list[Row]:

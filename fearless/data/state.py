@@ -56,33 +56,19 @@ class StateTable:
 
     def meta(self, caller: Caller) -> Row | None:
         """The META row, read consistently."""
-        answer = caller.read(
-            self._client.get_item,
-            TableName=self._table,
-            Key={"pk": {"S": self._pk}, "sk": {"S": "META"}},
-            ConsistentRead=True,
-        )
-        return load(answer["Item"]) if "Item" in answer else None
+        return self.row(caller, 0, "META")
 
     def put_meta(self, caller: Caller, meta: Row, seen: int | None) -> bool:
         """Replace META if it is still at version `seen` (None: absent). False: it is not."""
-        row = {**meta, "pk": self._pk, "sk": "META"}
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
-        if seen is not None:
-            condition = {
-                "ConditionExpression": "version = :seen",
-                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
-            }
-        try:
-            caller.write(
-                self._client.put_item, TableName=self._table, Item=Item.of(row).typed, **condition
-            )
-        except ClientError as error:
-            if code(error) != CONDITION_FAILED:
-                raise
-            now = self.meta(caller)
-            return now is not None and _same(now, row)
-        return True
+        return self.swap(caller, "META", meta, seen)
+
+    def swap(self, caller: Caller, sk: str, row: Row, seen: int | None) -> bool:
+        """Replace a row of the run that counts its own `version`, if it is still at `seen`."""
+        return self._put(caller, {**row, "pk": self._pk, "sk": sk}, _still("version", seen))
+
+    def write(self, caller: Caller, sk: str, row: Row) -> None:
+        """Write a row of the run, whatever is there."""
+        self._put(caller, {**row, "pk": self._pk, "sk": sk}, {})
 
     def rows(self, caller: Caller, generation: int, prefix: str = "") -> list[Row]:
         """Every row of a generation whose sort key starts with `prefix`, in order."""
@@ -105,13 +91,7 @@ class StateTable:
 
     def row(self, caller: Caller, generation: int, sk: str) -> Row | None:
         """One row, read consistently."""
-        answer = caller.read(
-            self._client.get_item,
-            TableName=self._table,
-            Key={"pk": {"S": self._partition(generation)}, "sk": {"S": sk}},
-            ConsistentRead=True,
-        )
-        return load(answer["Item"]) if "Item" in answer else None
+        return self._get(caller, self._partition(generation), sk)
 
     def replace(
         self, caller: Caller, generation: int, sk: str, row: Row, seen: int | None
@@ -122,22 +102,7 @@ class StateTable:
         """
         version = (((seen or 0) >> 40) + 1) << 40
         full = {**row, "pk": self._partition(generation), "sk": sk, "v": version}
-        condition: dict[str, Any] = {"ConditionExpression": "attribute_not_exists(pk)"}
-        if seen is not None:
-            condition = {
-                "ConditionExpression": "v = :seen",
-                "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
-            }
-        try:
-            caller.write(
-                self._client.put_item, TableName=self._table, Item=Item.of(full).typed, **condition
-            )
-        except ClientError as error:
-            if code(error) != CONDITION_FAILED:
-                raise
-            now = self.row(caller, generation, sk)
-            return full if now is not None and _same(now, full) else None
-        return full
+        return full if self._put(caller, full, _still("v", seen)) else None
 
     def delete(self, caller: Caller, generation: int, sk: str, claim: int | None = None) -> bool:
         """Remove a row (only if nobody came after the `claim`-th claim). False: somebody did."""
@@ -168,30 +133,48 @@ class StateTable:
         with self._lock:
             self._counter += 1
             version = (claim << 40) + self._counter
-        row = {**row, "pk": self._partition(generation), "sk": sk, "v": version}
+        full = {**row, "pk": self._partition(generation), "sk": sk, "v": version}
+        newer = {
+            "ConditionExpression": "attribute_not_exists(pk) OR v < :v",
+            "ExpressionAttributeValues": {":v": {"N": str(version)}},
+        }
+        if not self._put(caller, full, newer):
+            found = self.row(caller, generation, sk)
+            if found is None or int(found["v"]) >> 40 > claim:
+                raise Outdated("another worker has taken this part over")
+
+    def _put(self, caller: Caller, full: Row, condition: dict[str, Any]) -> bool:
+        """Write a row on a condition. False: it did not hold, and the row is not there as it is.
+
+        When it is, an answer to an earlier attempt was lost.
+        """
+        typed = Item.of(full).typed
         try:
-            caller.write(
-                self._client.put_item,
-                TableName=self._table,
-                Item=Item.of(row).typed,
-                ConditionExpression="attribute_not_exists(pk) OR v < :v",
-                ExpressionAttributeValues={":v": {"N": str(version)}},
-            )
+            caller.write(self._client.put_item, TableName=self._table, Item=typed, **condition)
         except ClientError as error:
             if code(error) != CONDITION_FAILED:
                 raise
-            found = caller.read(
-                self._client.get_item,
-                TableName=self._table,
-                Key={"pk": {"S": row["pk"]}, "sk": {"S": sk}},
-                ConsistentRead=True,
-            ).get("Item")
-            if found is None or int(found["v"]["N"]) >> 40 > claim:
-                raise Outdated("another worker has taken this part over") from error
+            return self._get(caller, full["pk"], full["sk"]) == load(typed)
+        return True
+
+    def _get(self, caller: Caller, pk: str, sk: str) -> Row | None:
+        answer = caller.read(
+            self._client.get_item,
+            TableName=self._table,
+            Key={"pk": {"S": pk}, "sk": {"S": sk}},
+            ConsistentRead=True,
+        )
+        return load(answer["Item"]) if "Item" in answer else None
 
     def _partition(self, generation: int) -> str:
         return f"{self._pk}#G{generation:04d}" if generation else self._pk
 
 
-def _same(found: Row, written: Row) -> bool:
-    return found == load(Item.of(written).typed)
+def _still(name: str, seen: int | None) -> dict[str, Any]:
+    """The condition that a row's number is the one that was seen; None: that there is no row."""
+    if seen is None:
+        return {"ConditionExpression": "attribute_not_exists(pk)"}
+    return {
+        "ConditionExpression": f"{name} = :seen",
+        "ExpressionAttributeValues": {":seen": {"N": str(seen)}},
+    }
