@@ -97,6 +97,15 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Login:
+    """How a Docker engine signs in at a registry: for its API, never for a command line."""
+
+    server: str
+    username: str
+    password: str = field(repr=False)
+
+
+@dataclass(frozen=True)
 class MachineImage:
     """A bootable machine with every container image inside. `inputs` hashes what it was made of."""
 
@@ -424,17 +433,45 @@ class Registry(Protocol):
 
 
 @runtime_checkable
+class RemoteRegistry(Protocol):
+    """A registry that a Docker engine reaches by itself, so that layers travel once."""
+
+    def name(self, app: str, tag: str) -> str:
+        """What an engine calls the image: `registry.example.com/shop:tag`."""
+
+    def login(self) -> Login | None:
+        """How an engine signs in now, renewed when it is about to expire; None: it need not."""
+
+    def alias(self, image: Image, tag: str) -> None:
+        """Make a tag that may move (`branch-*`, `cache-*`) name an image that was pushed."""
+
+
+@runtime_checkable
 class AmiBaker(Protocol):
     """Bakes the machine image, with every container image inside."""
 
     def find(self, release: Release) -> MachineImage | None:
         """The machine image of that SHA."""
 
+    def list(self, app: str) -> Sequence[MachineImage]:
+        """Every machine image of that app."""
+
     def bake(self, release: Release, images: Sequence[Image], report: Report) -> MachineImage:
         """Make it. Equal inputs give the machine image there already is."""
 
     def discard(self, image: MachineImage) -> None:
         """Delete it and everything it is stored in."""
+
+
+@runtime_checkable
+class BootTest(Protocol):
+    """A baker that can prove that a machine image starts with nothing from outside."""
+
+    def boot_test(self, release: Release, image: MachineImage, report: Report) -> str:
+        """Start an instance without any network and ask its health check; one line of evidence.
+
+        Raises FearlessError saying what it did instead. Whatever it started is gone afterwards.
+        """
 
 
 @runtime_checkable

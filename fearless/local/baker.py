@@ -44,6 +44,11 @@ class LocalBaker:
         ]
         return self._machine_image(max(ours, key=lambda e: str(e["created"]))) if ours else None
 
+    def list(self, app: str) -> Sequence[MachineImage]:
+        """Every machine image of the app, oldest first."""
+        ours = [entry for entry in self._manifests() if entry["app"] == app]
+        return [self._machine_image(e) for e in sorted(ours, key=lambda e: str(e["created"]))]
+
     def bake(self, release: Release, images: Sequence[Image], report: Report) -> MachineImage:
         """Copy the images in and check every byte.
 

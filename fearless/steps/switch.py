@@ -115,24 +115,29 @@ class Switch:
             procedure.report.line(f"writes to {source.name} are paused")
             store.confirm_fence(source, procedure.report)
             prove()
-            self._in_time(began, budget - MARGIN, target)
+            self._in_time(began, MARGIN, target)
             procedure.change()
             store.fence(source, None)
-            self._in_time(began, budget - SKEW, target)
+            self._in_time(began, SKEW, target)
         except BaseException:
             self._undo(source)
             raise
         procedure.seal(source, target)
         return row
 
-    def _in_time(self, began: float, limit: float, target: Stack) -> None:
-        """Raise when the timed fence may have lifted itself: production may have written then."""
+    def _in_time(self, began: float, left: float, target: Stack) -> None:
+        """Raise unless `left` seconds of the budget are left.
+
+        After it the timed fence has lifted itself, and production may have written.
+        """
+        budget = self.procedure.project.config.cutover.budget
         took = self.procedure.monotonic() - began
-        if took > limit:
+        if took > budget - left:
             raise FearlessError(
-                f"the {self.name} had taken {took:.0f} s of its {limit:.0f} s (of [cutover] "
-                f"budget) before {target.name} could be opened; nothing was changed, "
-                "production goes on. Raise the budget, or look at what was slow"
+                f"the {self.name} had taken {took:.0f} s of its {budget:.0f} s ([cutover] budget) "
+                f"before {target.name} could be opened, and the last {left:.0f} s are kept for "
+                "closing the other stack; nothing was changed, production goes on. Raise the "
+                "budget, or look at what was slow"
             )
 
     def _catch_up(self, run: DataRun) -> None:

@@ -137,6 +137,10 @@ class FakeBaker:
         ours = (release.app, release.sha)
         return next((m for key, m in reversed(self.baked.items()) if key[:2] == ours), None)
 
+    def list(self, app: str) -> Sequence[MachineImage]:
+        """By app, oldest first."""
+        return [made for (of, _, _), made in self.baked.items() if of == app]
+
     def bake(self, release: Release, images: Sequence[Image], report: Report) -> MachineImage:
         """Named by its inputs."""
         references = sorted(image.reference for image in images)

@@ -243,6 +243,9 @@ class FakeMover:
     def turn(self) -> None:
         self._actor.effect(lambda: None)
 
+    def forget_turn(self, why: str) -> None:
+        self._actor.effect(lambda: None)
+
 
 Change = Callable[[Cutover], None]
 

@@ -50,6 +50,7 @@ class AmiBakerContract(Contract):
     def test_what_was_never_baked_is_absent(self, provider: AmiBaker, release: Release) -> None:
         assert provider.find(release) is None
         assert provider.find(release) is None
+        assert not provider.list(release.app)
 
     def test_what_is_baked_is_found_by_sha(
         self, provider: AmiBaker, release: Release, images: Sequence[Image], bake: Bake
@@ -63,6 +64,7 @@ class AmiBakerContract(Contract):
         assert found is not None
         assert (found.id, found.inputs) == (baked.id, baked.inputs)
         assert {one.digest for one in found.images} == {one.digest for one in images}
+        assert [one.id for one in provider.list(release.app)] == [baked.id]
 
     def test_equal_inputs_are_one_machine_image(
         self, release: Release, images: Sequence[Image], bake: Bake
@@ -83,6 +85,7 @@ class AmiBakerContract(Contract):
     ) -> None:
         bake(release, images)
         assert provider.find(of_app(release, f"{app}x")) is None
+        assert not provider.list(f"{app}x")
 
     def test_discarding_tolerates_what_is_gone(
         self, provider: AmiBaker, release: Release, images: Sequence[Image], bake: Bake
