@@ -22,6 +22,9 @@ provider needs something else. A fixture without a default says so when it is as
         @pytest.fixture
         def provider(self, ...): ...
 
+`a_release(app)`, `an_image(directory, release, text)` and `explained()` (what happens inside fails
+with one line that a person can act on) are for your own tests, too.
+
 Every name is random, and what a test makes it deletes: a suite may run against a real account.
 `stand_in = True` on the class is for providers that are only pretended, as fakes are: what
 needs real bytes, engines or clocks is then skipped.
@@ -58,6 +61,7 @@ from fearless.testing.contracts.clouds import CloudContract  # noqa: E402
 from fearless.testing.contracts.deployers import DeployerContract  # noqa: E402
 from fearless.testing.contracts.dns import DnsProviderContract  # noqa: E402
 from fearless.testing.contracts.engines import CopyEngineContract  # noqa: E402
+from fearless.testing.contracts.given import a_release, an_image, explained  # noqa: E402
 from fearless.testing.contracts.provisioners import ProvisionerContract  # noqa: E402
 from fearless.testing.contracts.registries import RegistryContract  # noqa: E402
 from fearless.testing.contracts.secrets import SecretStoreContract  # noqa: E402
@@ -74,4 +78,7 @@ __all__ = [
     "ProvisionerContract",
     "RegistryContract",
     "SecretStoreContract",
+    "a_release",
+    "an_image",
+    "explained",
 ]
