@@ -173,6 +173,27 @@ class Checkout:
             self.run("fearless", "local", "stop", timeout=60)
 
 
+class Installed(Checkout):
+    """A repository worked on with what is installed in another environment; `bin` is its folder."""
+
+    def __init__(self, root: Path, bin: Path, parts: Sequence[str] = PARTS) -> None:
+        super().__init__(root, parts)
+        self.bin = bin
+
+    def start(self, *argv: str, out: IO[Any] | int = subprocess.PIPE, **env: str) -> Any:
+        env = {**self.env(**env), "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}"}
+        env.pop("VIRTUAL_ENV", None)
+        return subprocess.Popen(
+            [str(self.bin / argv[0]), *argv[1:]],
+            cwd=self.root,
+            env=env,
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+
 def inventory(client: Any, directory: Path) -> dict[str, list[str]]:
     """Names and ids of everything a stack is made of, API by API, sorted."""
     ec2 = client("ec2")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import subprocess
 import sys
 import urllib.request
@@ -13,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from .checkout import HERE, Checkout
+from .checkout import HERE, Installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -67,28 +66,14 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return bin_folder
 
 
-class Hello(Checkout):
+class Hello(Installed):
     """A repository with only an app in it, worked on with the installed wheel."""
 
     def __init__(self, root: Path, bin_folder: Path) -> None:
-        super().__init__(root, parts=())
-        self.bin = bin_folder
+        super().__init__(root, bin_folder, parts=())
         (root / "hello.py").write_text(APP)
         (root / "Dockerfile").write_text(DOCKERFILE)
         self.commit("Say hello")
-
-    def start(self, *argv: str, out: int = subprocess.PIPE, **env: str) -> subprocess.Popen[str]:
-        env = {**self.env(**env), "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}"}
-        env.pop("VIRTUAL_ENV", None)
-        return subprocess.Popen(
-            [str(self.bin / argv[0]), *argv[1:]],
-            cwd=self.root,
-            env=env,
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.PIPE,
-            text=True,
-        )
 
 
 @pytest.fixture(scope="module")

@@ -1,0 +1,142 @@
+"""The example plugin, installed from wheels beside Fearless, as any team would install one."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import subprocess
+import sys
+import sysconfig
+import venv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+from .checkout import HERE, Installed
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+
+EXAMPLE = HERE / "examples" / "fearless-s3-registry"
+ORIGIN = "installed plugin 's3' (fearless-s3-registry)"
+SETTINGS = """use = "s3"
+bucket = "shop-images"
+prefix = "production"
+create = true
+"""
+
+
+@dataclass(frozen=True)
+class Environment:
+    """A virtual environment with two wheels; `suite` is the example's own tests, running."""
+
+    bin: Path
+    suite: subprocess.Popen[str]
+
+
+@pytest.fixture(scope="module")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environment]:
+    """Fearless and the example from wheels; what they depend on, as it is installed here."""
+    folder = tmp_path_factory.mktemp("third-party")
+    build = [sys.executable, "-m", "build", "--wheel", "--outdir", str(folder)]
+    for part in (HERE, EXAMPLE):
+        built = subprocess.run([*build, str(part)], capture_output=True, text=True)
+        assert built.returncode == 0, built.stdout + built.stderr
+    venv.create(folder / "venv", symlinks=True)
+    here, there = Path(sys.executable).parent, folder / "venv" / "bin"
+    wheels = [str(path) for path in sorted(folder.glob("*.whl"))]
+    options = ("install", "-q", "--no-deps", "--no-index")
+    pip = [sys.executable, "-m", "pip", "--python", str(there / "python"), *options]
+    subprocess.run([*pip, *wheels], check=True)
+    (site,) = (folder / "venv" / "lib").glob("*/site-packages")
+    (site / "dependencies.pth").write_text(sysconfig.get_path("purelib"))
+    doit = (here / "doit").read_text().splitlines(keepends=True)
+    (there / "doit").write_text("".join([f"#!{there / 'python'}\n", *doit[1:]]))
+    (there / "doit").chmod(0o755)
+    (there / "caddy").symlink_to(here / "caddy")
+    shutil.copytree(EXAMPLE, folder / "example", ignore=shutil.ignore_patterns("src"))
+    suite = subprocess.Popen(
+        [str(there / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"],
+        cwd=folder / "example",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    yield Environment(there, suite)
+    suite.kill()
+    suite.communicate()
+
+
+@pytest.fixture(scope="module")
+def shop(environment: Environment, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Installed]:
+    checkout = Installed(tmp_path_factory.mktemp("shop") / "shop", environment.bin).small()
+    yield checkout
+    checkout.close()
+
+
+def use(shop: Installed, settings: str) -> None:
+    """Make it the table [registry] of release.toml."""
+    before, _, after = (shop.root / "release.toml").read_text().partition("[registry]\n")
+    rest = after.partition("\n[ami]")[2]
+    (shop.root / "release.toml").write_text(f"{before}[registry]\n{settings}\n[ami]{rest}")
+
+
+def test_installing_it_changes_nothing(shop: Installed, environment: Environment) -> None:
+    """Both come from wheels, it is offered, and the registry is the one release.toml names."""
+    code = (
+        "import fearless, fearless_s3_registry, pathlib; from fearless.project import Project; "
+        "print(fearless.__file__, fearless_s3_registry.__file__, "
+        "type(Project(pathlib.Path()).registry).__name__)"
+    )
+    fearless, plugin, registry = shop.run("python", "-c", code).ok().out.split()
+    for module in (fearless, plugin):
+        assert Path(module).is_relative_to(environment.bin.parent), module
+    assert registry == "LocalRegistry"
+    shown = shop.doit("plugins", "json=1").ok().json
+    assert ORIGIN in shown["plugins"]
+    assert shown["slots"]["registry"]["s3"] == ORIGIN
+    assert f"  {ORIGIN}" in shop.doit("plugins").ok().out
+
+
+@pytest.mark.parametrize(
+    ("settings", "problem"),
+    [
+        (
+            'use = "s3"\nbukcet = "shop-images"\n',
+            "[registry] provider 's3' has no setting `bukcet` (did you mean 'bucket'?); its "
+            "settings: bucket, prefix, create",
+        ),
+        ('use = "s3"\n', "[registry] provider 's3' needs the setting `bucket`"),
+        ('use = "s3"\nbucket = "Shop"\n', "`bucket` = 'Shop': string should match pattern"),
+        ('use = "S3"\n', "[registry] use = 'S3': no plugin offers it"),
+    ],
+)
+def test_a_mistake_is_one_line(shop: Installed, settings: str, problem: str) -> None:
+    use(shop, settings)
+    run = shop.doit("release")
+    assert run.code != 0
+    (line,) = [line for line in run.err.splitlines() if line.strip()]
+    assert line.startswith("error: release.toml:")
+    assert problem in line
+
+
+def test_a_whole_release_keeps_its_images_in_the_bucket(shop: Installed) -> None:
+    use(shop, SETTINGS)
+    sha = shop.commit("Keep images in S3")
+    shop.doit("release").ok()
+    s3 = shop.client("s3")
+    tag = s3.get_object(Bucket="shop-images", Key=f"production/shop/tags/{sha}")["Body"].read()
+    digest = json.loads(tag)["digest"]
+    live = shop.doit("status", "json=1").ok().json["live"]
+    assert live["sha"] == sha
+    baked = [json.loads(p.read_text()) for p in shop.root.glob(".fearless/amis/*/manifest.json")]
+    assert [m["images"][0]["digest"] for m in baked if m["sha"] == sha] == [digest]
+    assert not (shop.root / ".fearless" / "registry").exists()
+    assert shop.doit("release", "json=1").ok().json["made"] == []
+
+
+def test_its_own_tests_pass_there(environment: Environment) -> None:
+    out, _ = environment.suite.communicate(timeout=300)
+    assert environment.suite.returncode == 0, out
+    assert " passed" in out and "skipped" not in out
