@@ -2,22 +2,33 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import shutil
 import time
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from fearless.errors import FearlessError
-from fearless.interfaces import Cloud, Image, Release, Report, Stack
-from fearless.local.source import override_name
+from fearless.interfaces import Image, Release, Report, Stack
+from fearless.local.source import deployed_layout, override_name
+
+if TYPE_CHECKING:
+    from fearless.local.cloud import LocalCloud
+    from fearless.project import Project
 
 
 class LocalDeployer:
     """Says in an SSM parameter which image a stack runs, and waits until every instance does.
 
-    `timeout` is how long that may take, `poll` how often to look, in seconds.
+    Instances find the image in the cloud's folder `deployed`, pulled from whichever registry
+    the project has. `timeout` is how long that may take, `poll` how often to look, in seconds.
     """
 
-    def __init__(self, cloud: Cloud, timeout: float = 180, poll: float = 0.2) -> None:
+    def __init__(
+        self, project: Project, cloud: LocalCloud, timeout: float = 180, poll: float = 0.2
+    ) -> None:
+        self.project = project
         self.cloud = cloud
         self.timeout = timeout
         self.poll = poll
@@ -33,7 +44,9 @@ class LocalDeployer:
 
     def deploy(self, release: Release, stack: Stack, image: Image, report: Report) -> None:
         """Replace the container everywhere in the stack; return when all of them are healthy."""
+        self.project.registry.pull(image, self._pulled(stack))
         value = {
+            "stack": stack.name,
             "reference": image.reference,
             "repository": image.repository,
             "tag": image.tag,
@@ -66,12 +79,14 @@ class LocalDeployer:
             time.sleep(self.poll)
 
     def forget(self, stack: Stack) -> None:
-        """Remove the parameter."""
+        """Remove the parameter, and what was pulled."""
         ssm = self.cloud.client("ssm")
-        try:
+        with contextlib.suppress(ssm.exceptions.ParameterNotFound):
             ssm.delete_parameter(Name=override_name(stack.name))
-        except ssm.exceptions.ParameterNotFound:
-            return
+        shutil.rmtree(self._pulled(stack), ignore_errors=True)
+
+    def _pulled(self, stack: Stack) -> Path:
+        return deployed_layout(self.cloud.directory.root, stack.name)
 
     def _desired(self, stack: Stack) -> int:
         return int(self._group(stack)["DesiredCapacity"])

@@ -128,7 +128,7 @@ def reset(directory: Directory) -> None:
     stop(directory)
     with directory.locked("cloud"):
         process.clear(process.marked(directory.root), 10)
-        for name in ("emulator", "instances", "registry", "amis", "rootfs", "logs"):
+        for name in ("emulator", "instances", "registry", "deployed", "amis", "rootfs", "logs"):
             shutil.rmtree(directory.root / name, ignore_errors=True)
         for path in (
             directory.record,

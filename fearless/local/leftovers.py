@@ -48,7 +48,7 @@ class Sweeper:
 
 
 def sweep(directory: Path, used: Callable[[], set[str]]) -> list[str]:
-    """Delete what is unpacked of images that are in no machine image, no registry and no use.
+    """Delete what is unpacked of images that no machine image, tag or dev stack has, nor any use.
 
     Holds the lock that unpacking takes, so an image that comes back is unpacked anew. Deletes
     nothing when a manifest or an index cannot be read. Returns the names of what it deleted.
@@ -71,10 +71,11 @@ def sweep(directory: Path, used: Callable[[], set[str]]) -> list[str]:
 
 
 def referenced(directory: Path) -> set[str]:
-    """The manifest digests that a machine image or a tag of the registry names."""
+    """The manifest digests that a machine image or a tag names, pushed or deployed."""
     digests = set()
     for path in (directory / "amis").glob("*/manifest.json"):
         digests |= {str(image["digest"]) for image in json.loads(path.read_bytes())["images"]}
-    for path in (directory / "registry").glob("*/oci-layout"):
-        digests |= {entry.digest for entry in oci.Layout(path.parent).tags().values()}
+    for folder in ("registry", "deployed"):
+        for path in (directory / folder).glob("*/oci-layout"):
+            digests |= {entry.digest for entry in oci.Layout(path.parent).tags().values()}
     return digests

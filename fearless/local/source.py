@@ -92,14 +92,20 @@ def override_name(stack: str) -> str:
     return f"/fearless/{stack}/image"
 
 
+def deployed_layout(directory: Path, stack: str) -> Path:
+    """Where the images that were deployed to a dev stack are; raises ValueError for no name."""
+    layout = directory / "deployed" / stack
+    if layout.resolve().parent != (directory / "deployed").resolve():
+        raise ValueError(f"stack {stack!r}")
+    return layout
+
+
 def override(directory: Path, value: str) -> Source:
-    """The image of `.fearless/registry` that a dev stack's parameter names."""
+    """The image that a dev stack's parameter names."""
     try:
         image = json.loads(value)
         repository, digest = str(image["repository"]), str(image["digest"])
-        layout = (directory / "registry" / repository).resolve()
-        if not layout.is_relative_to((directory / "registry").resolve()):
-            raise ValueError(f"repository {repository!r}")
+        layout = deployed_layout(directory, str(image["stack"]))
         env = {"FEARLESS_SHA": image.get("sha"), "FEARLESS_RELEASE": image.get("release")}
         set_env = {key: str(text) for key, text in env.items() if text}
         return Source(layout, digest, f"{repository}@{digest}", set_env)

@@ -233,6 +233,7 @@ def inventory(client: Any, directory: Path) -> dict[str, list[str]]:
         "parameters": [p["Name"] for p in client("ssm").describe_parameters()["Parameters"]],
         "logs": [g["logGroupName"] for g in client("logs").describe_log_groups()["logGroups"]],
         "amis": [p.name for p in (directory / "amis").glob("ami-*")],
+        "deployed": [p.name for p in (directory / "deployed").glob("*")],
         "images": [
             str(p.relative_to(directory)) for p in (directory / "registry").rglob("blobs/*/*")
         ],

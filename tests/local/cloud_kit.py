@@ -21,6 +21,8 @@ from fearless.interfaces import Image
 from fearless.local import process
 from fearless.local.builder import BUILDER
 from fearless.local.cloud import LocalCloud
+from fearless.local.deployer import LocalDeployer
+from fearless.local.registry import LocalRegistry
 
 HERE = Path(__file__).parent
 DOMAIN = "shop.example.test"
@@ -38,9 +40,11 @@ def wait_for(condition: Callable[[], Any], seconds: float = 20, what: str = "") 
 
 
 def project(root: Path) -> Any:
-    """What LocalCloud needs of a project."""
+    """What LocalCloud and LocalDeployer need of a project."""
     root.mkdir(parents=True, exist_ok=True)
-    return SimpleNamespace(root=root, domain=DOMAIN)
+    made: Any = SimpleNamespace(root=root, domain=DOMAIN)
+    made.registry = LocalRegistry(made, "images")
+    return made
 
 
 def layout(where: Path, version: str, mode: str = "good") -> str:
@@ -83,6 +87,9 @@ class Kit:
     def client(self, service: str) -> Any:
         return self.cloud.client(service)
 
+    def deployer(self, timeout: float) -> LocalDeployer:
+        return LocalDeployer(self.cloud.project, self.cloud, timeout=timeout)
+
     @property
     def pid(self) -> int:
         return int((self.cloud.status() or {})["pid"])
@@ -98,8 +105,8 @@ class Kit:
         return ami
 
     def push(self, version: str, mode: str = "good") -> Image:
-        """An image of the tiny app in the local registry."""
-        digest = layout(self.cloud.directory.root / "registry" / "shop", version, mode)
+        """An image of the tiny app in the registry, which the cloud knows nothing of."""
+        digest = layout(self.root / "images" / "shop", version, mode)
         return Image("shop", version, digest, digest)
 
     def create(self, name: str, ami: str, kind: str = "release", count: int = 2) -> dict[str, str]:

@@ -20,7 +20,6 @@ from fearless.http import get
 from fearless.interfaces import Candidate, Release, Stack
 from fearless.local import process, sockets
 from fearless.local.cloud import LocalCloud, NotRunning
-from fearless.local.deployer import LocalDeployer
 from fearless.local.directory import Running
 from tests.local.cloud_kit import DOMAIN, Kit, Load, project, running, wait_for
 
@@ -219,7 +218,7 @@ def test_a_dev_stack_changes_its_image_one_instance_at_a_time(kit: Kit) -> None:
     outputs = kit.create("dev", kit.bake("v1"), kind="dev")
     kit.wait_healthy(outputs)
     old = set(kit.health(outputs))
-    deployer, image = LocalDeployer(kit.cloud, timeout=30), kit.push("v3")
+    deployer, image = kit.deployer(30), kit.push("v3")
     release = Release("shop", "3" * 40, "dev-3", "", "dev", "dev", "b")
     dev = stack("dev", outputs)
     assert deployer.deployed(dev) is None
@@ -234,13 +233,14 @@ def test_a_dev_stack_changes_its_image_one_instance_at_a_time(kit: Kit) -> None:
     assert deployer.deployed(dev) == image.reference
     deployer.deploy(release, dev, image, Lines())
     broken = kit.push("v4", "crash")
-    impatient = LocalDeployer(kit.cloud, timeout=4)
+    impatient = kit.deployer(4)
     with pytest.raises(FearlessError, match=r"0 of 2 instances run v4.*no database to be found"):
         impatient.deploy(release, dev, broken, Lines())
     assert about(kit.url(outputs))["version"] == "v3", "the old ones serve on"
-    deployer.forget(dev)
-    deployer.forget(dev)
-    assert deployer.deployed(dev) is None
+    for _ in range(2):
+        deployer.forget(dev)
+        assert deployer.deployed(dev) is None
+        assert not (kit.cloud.directory.root / "deployed" / "dev").exists()
     kit.delete("dev")
 
 

@@ -15,12 +15,13 @@ from tests.local.cloud_kit import layout, wait_for
 
 @pytest.fixture
 def cloud(tmp_path: Path) -> Path:
-    """A machine image, a tag of the registry, and something unpacked of each and of neither."""
+    """Images baked, pushed and deployed, and something unpacked of each and of none of them."""
     baked = layout(tmp_path / "amis" / "ami-1" / "images", "baked")
     manifest = {"images": [{"digest": baked}]}
     (tmp_path / "amis" / "ami-1" / "manifest.json").write_text(json.dumps(manifest))
     pushed = layout(tmp_path / "registry" / "shop", "pushed")
-    for name in (oci.hex_of(baked), oci.hex_of(pushed), RUNNING, GONE):
+    deployed = layout(tmp_path / "deployed" / "shop-d-1", "deployed")
+    for name in (*map(oci.hex_of, (baked, pushed, deployed)), RUNNING, GONE):
         for folder in (tmp_path / "rootfs" / name, tmp_path / "rootfs" / ".bytecode" / name):
             folder.mkdir(parents=True)
             (folder / "file").write_text("content")

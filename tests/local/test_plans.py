@@ -108,13 +108,15 @@ def test_user_data_gives_files_and_variables(tmp_path: Path) -> None:
         source.write_files({"/../../evil": ""}, tmp_path)
 
 
-def test_an_override_names_an_image_of_the_registry(tmp_path: Path) -> None:
-    value = {"repository": "team/shop", "digest": "sha256:1", "sha": "abc", "release": "dev-1"}
+def test_an_override_names_an_image_that_was_deployed(tmp_path: Path) -> None:
+    names = {"stack": "shop-d-1", "repository": "quay.io/team/shop", "digest": "sha256:1"}
+    value = {**names, "sha": "abc", "release": "dev-1"}
     found = source.override(tmp_path, json.dumps(value))
-    assert found.layout == tmp_path / "registry" / "team" / "shop"
-    assert found.reference == "team/shop@sha256:1"
+    assert found.layout == tmp_path / "deployed" / "shop-d-1"
+    assert found.reference == "quay.io/team/shop@sha256:1"
     assert found.env == {"FEARLESS_SHA": "abc", "FEARLESS_RELEASE": "dev-1"}
-    for wrong in ("", "[]", "{}", json.dumps({**value, "repository": "../../x"})):
+    paths = (json.dumps({**value, "stack": stack}) for stack in ("../x", "", "a/b", ".."))
+    for wrong in ("", "[]", "{}", *paths):
         with pytest.raises(source.NotRunnable, match="parameter is not valid"):
             source.override(tmp_path, wrong)
 

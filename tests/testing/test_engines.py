@@ -48,7 +48,7 @@ class TestLocalCloud(contracts.CloudContract):
 class TestLocalDeployer(contracts.DeployerContract):
     @pytest.fixture
     def provider(self, kit: Kit) -> LocalDeployer:
-        return LocalDeployer(kit.cloud, timeout=60)
+        return kit.deployer(60)
 
     @pytest.fixture
     def stack(self, dev: Stack) -> Stack:
