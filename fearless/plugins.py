@@ -76,8 +76,8 @@ class Plugins:
         return self.manager.hook
 
     def origins(self) -> list[str]:
-        """Where every loaded plugin comes from."""
-        return [self._origins[id(plugin)] for plugin in self.manager.get_plugins()]
+        """Where every loaded plugin comes from, in the order they were loaded."""
+        return list(self._origins.values())
 
     def offers(self, slot: str) -> dict[str, Offer]:
         """Every provider offered for a slot, by name. A name offered twice is a ConfigError."""

@@ -201,6 +201,10 @@ class Project:
             cls = self._chosen(slot)
             config.arguments(cls, self._slot(slot).settings(), slot, self.file)
 
+    def uses(self) -> dict[str, str]:
+        """The provider that each slot has, by name: release.toml's, or else the default."""
+        return {slot: self._named(slot) for slot in SLOTS}
+
     def using(self, **providers: Any) -> Project:
         """For tests: put providers into slots by the slot's table name."""
         self._providers.update(providers)

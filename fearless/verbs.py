@@ -62,15 +62,18 @@ class Verbs:
         runbook.show(document, describe(document))
 
     def plugins(self) -> None:
-        """What is loaded, and what each slot can use."""
-        plugins = self._runbook.project.plugins
+        """What is loaded, what each slot can use, and what it does use."""
+        plugins, uses = self._runbook.project.plugins, self._runbook.project.uses()
         offers = {
             slot: {name: offer.origin for name, offer in plugins.offers(slot).items()}
             for slot in SLOTS
         }
         lines = [f"  {origin}" for origin in plugins.origins()]
-        lines += [f"  [{slot}] {', '.join(sorted(names))}" for slot, names in offers.items()]
-        self._runbook.show({"plugins": plugins.origins(), "slots": offers}, "\n".join(lines))
+        for slot, found in offers.items():
+            shown = (f"{n} (in use)" if n == uses[slot] else n for n in sorted(found))
+            lines.append(f"  [{slot}] {', '.join(shown)}")
+        document = {"plugins": plugins.origins(), "slots": offers, "uses": uses}
+        self._runbook.show(document, "\n".join(lines))
 
     # ------------------------------------------------------------------ going back
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import inspect
 import re
 import tomllib
@@ -12,6 +13,7 @@ from typing import Any, get_origin
 import pytest
 from pydantic import BaseModel
 
+import fearless
 from fearless import config, hookspecs
 from fearless.plugins import BUILT_IN, SLOTS, Plugins
 from fearless.project import DEFAULTS
@@ -83,15 +85,54 @@ def test_every_built_in_provider_is_named_at_its_hook(slot: str) -> None:
 
 def test_the_whole_plugin_loads(tmp_path: Path) -> None:
     (tmp_path / "plugins").mkdir()
-    (tmp_path / "plugins" / "quay.py").write_text(blocks(PLUGINS, "python")[0])
+    (tmp_path / "plugins" / "file.py").write_text(blocks(PLUGINS, "python")[0])
     plugins = Plugins(tmp_path)
-    provider = plugins.choose("registry", "quay", "release.toml:1")
-    table = tomllib.loads(blocks(PLUGINS, "toml")[0])["registry"]
-    assert table.pop("use") == "quay"
+    provider = plugins.choose("secrets", "file", "release.toml:1")
+    table = tomllib.loads(blocks(PLUGINS, "toml")[0])["secrets"]
+    assert table.pop("use") == "file"
     release = tmp_path / "release.toml"
     release.write_text('[app]\nname = "shop"\n')
-    given = config.arguments(provider, table, "registry", config.read(release))
-    assert given == {"organisation": "acme"}
+    given = config.arguments(provider, table, "secrets", config.read(release))
+    assert given == {"folder": "/run/secrets"}
+
+
+@pytest.mark.parametrize("slot", SLOTS)
+def test_the_methods_and_the_suite_of_every_slot_are_documented(slot: str) -> None:
+    hook, protocol = SLOTS[slot]
+    text = " ".join(sections(PLUGINS, 3)[f"{hook}()"].split())
+    named = re.search(r"Methods of `(\w+)`: (.*?)\. Suite: `(\w+)`\.", text)
+    assert named, "it says which methods a provider has, and which suite tests them"
+    assert (named[1], named[3]) == (protocol.__name__, f"{protocol.__name__}Contract")
+    assert re.findall(r"`(\w+\([\w, ]*\))`", named[2]) == [
+        f"{name}({', '.join([*inspect.signature(method).parameters][1:])})"
+        for name, method in vars(protocol).items()
+        if name[0] != "_" and callable(method)
+    ]
+
+
+def imported(code: str) -> set[str]:
+    """The modules of Fearless that some Python imports."""
+    nodes = [node for node in ast.walk(ast.parse(code)) if isinstance(node, ast.ImportFrom)]
+    return {str(node.module) for node in nodes if re.match(r"fearless(\.|$)", str(node.module))}
+
+
+def test_plugins_import_what_they_may() -> None:
+    """Ours, the example's and those of the documentation; `fearless.x` allows `fearless.x.y`."""
+    allowed = re.findall(r"^\| `(fearless[\w.]*)` \|", PLUGINS, re.M)
+    files = [*(ROOT / "plugins").glob("*.py"), *(ROOT / "examples").glob("*/*/**/*.py")]
+    shown = [code for page in TEXTS.values() for code in blocks(page, "python")]
+    modules = set().union(*map(imported, [*(path.read_text() for path in files), *shown]))
+    assert {"fearless", "fearless.oci", "fearless.testing.contracts"} <= modules
+    for module in modules:
+        assert any(
+            module == name or (name != "fearless" and module.startswith(f"{name}."))
+            for name in allowed
+        ), f"{module} is not in the table of docs/plugins.md"
+
+
+def test_every_public_name_is_documented() -> None:
+    row = next(line for line in PLUGINS.splitlines() if line.startswith("| `fearless` |"))
+    assert set(re.findall(r"`(\w+)`", row)) == {"fearless", *fearless.__all__}
 
 
 # ------------------------------------------------------------------ release-toml.md

@@ -183,8 +183,9 @@ class Installed(Checkout):
     def start(self, *argv: str, out: IO[Any] | int = subprocess.PIPE, **env: str) -> Any:
         env = {**self.env(**env), "PATH": f"{self.bin}{os.pathsep}{os.environ['PATH']}"}
         env.pop("VIRTUAL_ENV", None)
+        own = self.bin / argv[0]
         return subprocess.Popen(
-            [str(self.bin / argv[0]), *argv[1:]],
+            [str(own) if own.exists() else argv[0], *argv[1:]],
             cwd=self.root,
             env=env,
             stdin=subprocess.DEVNULL,

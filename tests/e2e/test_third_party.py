@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -55,6 +56,8 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
     (there / "doit").write_text("".join([f"#!{there / 'python'}\n", *doit[1:]]))
     (there / "doit").chmod(0o755)
     (there / "caddy").symlink_to(here / "caddy")
+    (there / "pip").write_text(f'#!/bin/sh\nexec {there / "python"} -m pip "$@"\n')
+    (there / "pip").chmod(0o755)
     shutil.copytree(EXAMPLE, folder / "example", ignore=shutil.ignore_patterns("src"))
     suite = subprocess.Popen(
         [str(there / "python"), "-m", "pytest", "-q", "-p", "no:cacheprovider"],
@@ -140,3 +143,47 @@ def test_its_own_tests_pass_there(environment: Environment) -> None:
     out, _ = environment.suite.communicate(timeout=300)
     assert environment.suite.returncode == 0, out
     assert " passed" in out and "skipped" not in out
+
+
+STEP = re.compile(
+    r"^<!-- (?P<do>file:|add to:|edit) (?P<name>[\w./-]+)(: (?P<old>[^>\n]+) -> (?P<new>[^>\n]+))? -->$"
+    r"|^```(?P<language>\w+)\n(?P<text>.*?)^```$",
+    re.M | re.S,
+)
+
+
+def masked(text: str) -> list[str]:
+    return [re.sub(r"\d+(\.\d+)?", "#", line.rstrip()) for line in text.splitlines()]
+
+
+def test_the_tutorial_does_what_it_says(shop: Installed) -> None:
+    """docs/plugins.md, step by step: its files, its edits, its commands and what they print."""
+    page = (HERE / "docs" / "plugins.md").read_text()
+    tutorial = page.split("## Write one in ten minutes\n")[1].split("\n## ")[0]
+    waiting, done = None, []
+    for step in STEP.finditer(tutorial):
+        if step["do"] == "edit":
+            shop.edit(step["name"], step["old"], step["new"])
+        elif step["do"]:
+            waiting = step
+        elif step["language"] == "console":
+            done += [console(shop, part) for part in step["text"].split("$ ")[1:]]
+        else:
+            assert waiting, f"which file is this? {step['text']}"
+            path = shop.root / waiting["name"]
+            path.parent.mkdir(parents=True, exist_ok=True)
+            before = path.read_text() if waiting["do"] == "add to:" else ""
+            path.write_text(before + step["text"])
+            waiting = None
+    assert len(done) == 7, done
+
+
+def console(shop: Installed, text: str) -> str:
+    """Run a command and find the lines it is said to print, in their order."""
+    command, _, shown = text.partition("\n")
+    run = shop.run("bash", "-c", command)
+    printed = iter(masked(run.out + run.err))
+    for line in masked(shown):
+        assert line in ("", "...") or line in printed, f"{command}: no {line!r}\n{run.out}{run.err}"
+    assert (run.code == 0) == ("error:" not in shown), run.err
+    return command
