@@ -20,6 +20,13 @@ def container_builders() -> dict[str, type]:
 
 
 @hookimpl
+def registries() -> dict[str, type]:
+    from fearless.builtin.registries.oci import OciRegistry
+
+    return {"oci": OciRegistry}
+
+
+@hookimpl
 def provisioners() -> dict[str, type]:
     from fearless.builtin.cloudformation import CloudFormation
 
