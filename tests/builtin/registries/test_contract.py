@@ -12,13 +12,13 @@ from tests.docker_registry import DockerRegistry
 pytest_plugins = ["tests.docker_registry"]
 
 
-class TestOci(contracts.RegistryContract):
+class TestOci(contracts.RemoteRegistryContract):
     @pytest.fixture
     def provider(self, docker_registry: DockerRegistry, app: str) -> OciRegistry:
         return oci_registry(docker_registry, app)
 
 
-class TestOciWithAPassword(contracts.RegistryContract):
+class TestOciWithAPassword(contracts.RemoteRegistryContract):
     @pytest.fixture
     def provider(self, private_registry: DockerRegistry, app: str) -> OciRegistry:
         return oci_registry(private_registry, app, "team/a")
