@@ -21,9 +21,10 @@ def container_builders() -> dict[str, type]:
 
 @hookimpl
 def registries() -> dict[str, type]:
+    from fearless.builtin.registries.ecr import Ecr
     from fearless.builtin.registries.oci import OciRegistry
 
-    return {"oci": OciRegistry}
+    return {"ecr": Ecr, "oci": OciRegistry}
 
 
 @hookimpl

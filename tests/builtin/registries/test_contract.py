@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from fearless.builtin.registries.ecr import Ecr
 from fearless.builtin.registries.oci import OciRegistry
 from fearless.testing import contracts
-from tests.builtin.registries.given import oci_registry
+from fearless.testing.emulator import Emulator
+from tests.builtin.clouds import EmulatorCloud
+from tests.builtin.registries.given import Project, oci_registry
 from tests.docker_registry import DockerRegistry
 
 pytest_plugins = ["tests.docker_registry"]
@@ -22,3 +25,12 @@ class TestOciWithAPassword(contracts.RemoteRegistryContract):
     @pytest.fixture
     def provider(self, private_registry: DockerRegistry, app: str) -> OciRegistry:
         return oci_registry(private_registry, app, "team/a")
+
+
+class TestEcr(contracts.RemoteRegistryContract):
+    """ECR's own API, and images that travel to the same emulator."""
+
+    @pytest.fixture
+    def provider(self, emulator: Emulator, app: str) -> Ecr:
+        cloud = EmulatorCloud(emulator)
+        return Ecr(Project(app), cloud, endpoint=emulator.url)  # type: ignore[arg-type]
