@@ -19,6 +19,8 @@ VARIABLES = {
     "retry": "retry=1 migrates what is in quarantine once more",
     "waive": "the item in quarantine to leave out, as `doit quarantine` names it",
     "reason": "why it may be left out",
+    "keep": "how many of the newest images image_reap leaves, used or not (default 20)",
+    "days": "how many days old an image must be for image_reap to delete it (default 30)",
     "dry": "dry=1 shows what would be done and changes nothing",
     "json": "json=1 prints one JSON object instead of text",
     "yes": "yes=1 asks no questions",
@@ -32,7 +34,8 @@ SWITCHES = (*FLAGS, "accept_data_loss", "retry")
 
 USES = {
     **dict.fromkeys("tag image ami stack copy sync gate cutover retire".split(), ("sha", "tag")),
-    **dict.fromkeys("release plan status releases plugins".split(), ("sha", "tag")),
+    **dict.fromkeys("release plan status releases plugins images".split(), ("sha", "tag")),
+    "image_reap": ("keep", "days"),
     "devstack": ("branch",),
     "drop": ("branch", "sha"),
     "rollback": ("sha", "accept_data_loss"),
@@ -46,6 +49,7 @@ MEANT = {
     "branch": "devstack",
     "accept_data_loss": "rollback",
     **dict.fromkeys(("retry", "waive", "reason"), "quarantine"),
+    **dict.fromkeys(("keep", "days"), "image_reap"),
 }
 """The task somebody means who gives a variable to one that does not use it."""
 

@@ -147,6 +147,14 @@ class Runbook:
         """What could not be migrated."""
         return self._verb(self.verbs.quarantine)
 
+    def images(self) -> Task:
+        """Every container image, and what uses it."""
+        return self._verb(self.verbs.images)
+
+    def image_reap(self) -> Task:
+        """Delete the images that nothing uses."""
+        return self._verb(self.verbs.image_reap)
+
     def plugin_tasks(self) -> Iterator[Task]:
         """Show the plugins; and what they add with the `tasks` hook, names checked first."""
         yield {"basename": "plugins", "doc": "Show the plugins", **self._verb(self.verbs.plugins)}
