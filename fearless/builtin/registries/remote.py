@@ -29,6 +29,9 @@ class Remote(ABC):
     `platform` (`linux/amd64`) is needed only where a tag names an index of several.
     """
 
+    timeout: float = 60
+    """Seconds that a registry may be silent."""
+
     def __init__(self, platform: str = "") -> None:
         self.platform = platform
         self._client: Client | None = None
@@ -53,7 +56,7 @@ class Remote(ABC):
     def client(self) -> Client:
         """Of this registry."""
         if self._client is None:
-            self._client = Client(Session(self.address(), self.login))
+            self._client = Client(Session(self.address(), self.login, self.timeout))
         return self._client
 
     def name(self, app: str, tag: str) -> str:
