@@ -287,6 +287,7 @@ def _hint(annotation: Any, constructor: Any) -> Any:
         return Any
     holder = type("Holder", (), {"__annotations__": {"value": annotation}})
     try:
-        return get_type_hints(holder, globalns=getattr(constructor, "__globals__", {}))["value"]
+        names = getattr(constructor, "__globals__", {})
+        return get_type_hints(holder, globalns=names, include_extras=True)["value"]
     except NameError:
         return Any
