@@ -8,19 +8,24 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from fearless.data.claim import settled_at
-from fearless.data.copy import COUNTS
+from fearless.data.comparing import known, verify, verify_still
+from fearless.data.copying import copy
 from fearless.data.crew import Inline
+from fearless.data.draining import drain, new_marks
+from fearless.data.ending import end_generation
+from fearless.data.following import catch_up, follow_for
 from fearless.data.heartbeat import Heartbeat
 from fearless.data.job import Clients, Endpoint, Engine, Job, Pair
 from fearless.data.lease import Lease
 from fearless.data.machinery import Machinery
-from fearless.data.membership import Membership, quiet_at, workers
+from fearless.data.membership import Membership
 from fearless.data.position import Gap, Missing, check_no_expiry, check_position, check_tables, fix
+from fearless.data.repairing import repair
 from fearless.data.session import Session
 from fearless.data.settings import Settings
 from fearless.data.signals import Signals
 from fearless.data.state import Row, StateTable
+from fearless.data.summary import WAY_OUT, in_quarantine, new_meta, summary
 from fearless.data.tablekit import Tables, same_code
 from fearless.data.tables import TableInfo, show
 from fearless.data.turn import turn
@@ -35,7 +40,6 @@ __all__ = ["Clients", "Machinery", "Migration", "Pair"]
 SEGMENT_BYTES = 64 * 1024 * 1024
 MAX_AGE = 3600.0
 """Seconds for which a comparison counts (the design's guard for a cutover)."""
-WAY_OUT = "copying again starts over from a new position into the same tables"
 
 
 def _nothing() -> None:
@@ -110,10 +114,10 @@ class Migration:
                 self._begin(lease)
             if lease.meta["phase"] == "copying":
                 with self._breaking(lease):
-                    self._session(lease).copy(int(lease.meta["segments"]))
+                    copy(self._session(lease), int(lease.meta["segments"]))
                     self._check_positions(lease)
                     lease.update({"phase": "replay"})
-            return self._summary(lease.meta, lease.meta["reason"])
+            return self._summary(lease.meta)
 
     def follow(self, until: Callable[[], bool] | None = None) -> DataState:
         """Apply what changed until caught up; `broken` is returned, and said, not raised.
@@ -126,7 +130,7 @@ class Migration:
                     self._follow(session)
                     if until is not None:
                         self._go_on(lease, session, until)
-            return self._summary(lease.meta, lease.meta["reason"])
+            return self._summary(lease.meta)
 
     def drain(self) -> DataState:
         """With the source fenced: apply everything, proven by sentinels. Raises when it cannot."""
@@ -138,10 +142,10 @@ class Migration:
             if session is not None:
                 with self._breaking(lease):
                     self._follow(session)
-                    session.drain(self.settings.drain)
+                    drain(session, self.settings.drain)
             if lease.meta["phase"] == "broken":
                 raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
-            return replace(self._summary(lease.meta, ""), lag=0.0)
+            return replace(self._summary(lease.meta), lag=0.0)
 
     @property
     def verified(self) -> bool:
@@ -163,10 +167,10 @@ class Migration:
             if session is None:
                 raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
             with self._breaking(lease):
-                if still and session.known(MAX_AGE):
-                    return session.verify_still()
-                session.catch_up()
-                result, one_way = session.verify()
+                if still and known(session, MAX_AGE):
+                    return verify_still(session)
+                catch_up(session)
+                result, one_way = verify(session)
                 lease.update({"irreversible": one_way})
                 return result
             raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
@@ -176,8 +180,8 @@ class Migration:
         with self._replaying() as (lease, session):
             if session is not None:
                 with self._breaking(lease):
-                    session.catch_up()
-                    session.repair()
+                    catch_up(session)
+                    repair(session)
         return self.verify()
 
     def quarantine(self) -> list[Row]:
@@ -186,7 +190,7 @@ class Migration:
         if meta is None or not meta["generation"]:
             return []
         rows = self._state.rows(self._reader, int(meta["generation"]), "T#")
-        return [row for row in rows if _in_quarantine(row)]
+        return [row for row in rows if in_quarantine(row)]
 
     def retry(self, wanted: Callable[[Row], bool] = bool) -> list[Row]:
         """Try to migrate quarantined items again; those that are left."""
@@ -210,7 +214,7 @@ class Migration:
         with self._replaying(inline=True) as (lease, session):
             if session is None:
                 raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
-            token = session.new_marks()
+            token = new_marks(session)
             positions = {
                 name: turn(table, self.settings.drain, token)
                 for name, table in session.tables.items()
@@ -280,7 +284,7 @@ class Migration:
         }
         lease.update(
             {
-                **_new_meta("copying", generation, tables, self._tables.digests()),
+                **new_meta("copying", generation, tables, self._tables.digests()),
                 "segments": max(self.settings.segments, -(-size // SEGMENT_BYTES)),
                 "repair": generation > 1,
                 "one_way": one_way,
@@ -289,30 +293,8 @@ class Migration:
         )
 
     def _end_generation(self, lease: Lease, state: StateTable) -> None:
-        """Wait until no worker of an earlier copy works on: it would write what is old by now."""
-        generation = int(lease.meta["generation"])
-        watcher = self._watcher(state)
-        while generation:
-            rows = state.rows(self._reader, generation, "T#")
-            held = {row["owner"] for row in rows if row.get("owner")}
-            if not [worker for worker in held if not watcher.gone(worker)]:
-                self._wait_dead(lease, state, rows)
-                return
-            lease.guard()
-            self._kit.sleep(self.settings.poll)
-
-    def _wait_dead(self, lease: Lease, state: StateTable, rows: Sequence[Row]) -> None:
-        """Wait until no request of an earlier copy can land any more."""
-        zombie = self.settings.zombie
-        parts = [row for row in rows if "#SEG#" in row["sk"]]
-        dues = [float(row["due"]) for row in rows if "#SUS#" in row["sk"]]
-        ghosts = quiet_at(workers(state, self._reader), zombie)
-        until = max(settled_at(parts, zombie), ghosts, *dues, 0.0)
-        while (left := until - self._kit.wall()) > 0:
-            why = "until the last request of the copy before is dead"
-            self._report.progress("waiting", 0, int(left), why)
-            self._kit.sleep(min(left, 1.0))
-            lease.guard()
+        watcher, kit = self._watcher(state), self._kit
+        end_generation(lease, state, self._reader, watcher, self.settings, kit, self._report)
 
     def _open_back(self, positions: dict[str, Row]) -> None:
         """Begin the run of the way back, or begin it anew after a cutover that was undone."""
@@ -320,13 +302,13 @@ class Migration:
         with self._lease(state) as lease:
             generation = int(lease.meta["generation"]) + 1
             digests = self._tables.digests()
-            lease.update({**_new_meta("replay", generation, positions, digests), "watch": 1})
+            lease.update({**new_meta("replay", generation, positions, digests), "watch": 1})
 
     def _follow(self, session: Session) -> None:
         session.settle_suspects()
-        session.catch_up()
+        catch_up(session)
         if session.lease.meta["repair"]:
-            session.repair()
+            repair(session)
 
     def _go_on(self, lease: Lease, session: Session, until: Callable[[], bool]) -> None:
         checked = self._kit.clock()
@@ -337,7 +319,7 @@ class Migration:
         try:
             with self._hire(inline=False) as crew:
                 while not until():
-                    session.follow_for(30.0, crew, hearts)
+                    follow_for(session, 30.0, crew, hearts)
                     session.settle_suspects()
                     if self._kit.clock() - checked > 60:
                         self._check_positions(lease)
@@ -422,6 +404,10 @@ class Migration:
             if not forget and int(row.get("generation", 0)) in (0, int(meta["generation"])):
                 raise (Gap if row["kind"] == "gap" else FearlessError)(row["message"])
 
+    def _summary(self, meta: Row, reason: str | None = None) -> DataState:
+        rows = self._state.rows(self._reader, int(meta["generation"]), "T#")
+        return summary(meta, rows, meta["reason"] if reason is None else reason, self._kit.wall())
+
     def _watcher(self, state: StateTable) -> Membership:
         """Looks at other workers; takes no part itself."""
         kit = self._kit
@@ -443,52 +429,3 @@ class Migration:
                 f"{target.table} is not empty and was not filled by this run (it holds "
                 f"{show(target.key(strange[0]))}): a copy goes into a new stack's empty tables"
             )
-
-    def _summary(self, meta: Row, reason: str) -> DataState:
-        rows = self._state.rows(self._reader, int(meta["generation"]), "T#")
-        parts = [row for row in rows if "#SEG#" in row["sk"]]
-        suspects = [row for row in rows if "#SUS#" in row["sk"]]
-        sums = {name: sum(int(row[name]) for row in parts) for name in COUNTS}
-        return DataState(
-            phase="broken" if reason else "replay" if meta["phase"] == "turned" else meta["phase"],
-            read=sums["read"],
-            written=sums["written"],
-            dropped=sums["dropped"],
-            quarantined=sum(1 for row in rows if _in_quarantine(row) and not row["waived"]),
-            changed=sums["changed"],
-            applied=sum(int(row["applied"]) for row in rows if "#SHARD#" in row["sk"]),
-            lag=max(0.0, self._kit.wall() - meta["caught_up"]) if meta["caught_up"] else None,
-            reason=f"{reason}; {WAY_OUT}" if reason else "",
-            suspects=sum(int(row["count"]) for row in suspects),
-            suspects_due=max((float(row["due"]) for row in suspects), default=0.0),
-            one_way=meta["one_way"] or _not_all(int(meta["irreversible"])),
-        )
-
-
-def _in_quarantine(row: Row) -> bool:
-    return "#Q#" in row["sk"] and bool(row["open"])
-
-
-def _not_all(items: int) -> str:
-    if not items:
-        return ""
-    return f"{items} items would not be what they were after going there and back"
-
-
-def _new_meta(phase: str, generation: int, tables: dict[str, Row], digests: dict[str, str]) -> Row:
-    return {
-        "phase": phase,
-        "reason": "",
-        "generation": generation,
-        "tables": tables,
-        "digests": digests,
-        "repair": False,
-        "caught_up": 0,
-        "sentinels": {},
-        "marks": "",
-        "watch": 0,
-        "verifying": {},
-        "verified": {},
-        "one_way": "",
-        "irreversible": 0,
-    }
