@@ -9,6 +9,7 @@ from dataclasses import replace
 from typing import Any
 
 from fearless.data.comparing import known, verify, verify_still
+from fearless.data.context import Table
 from fearless.data.copying import copy
 from fearless.data.crew import Inline
 from fearless.data.draining import drain, new_marks
@@ -25,7 +26,8 @@ from fearless.data.session import Session
 from fearless.data.settings import Settings
 from fearless.data.signals import Signals
 from fearless.data.state import Row, StateTable
-from fearless.data.summary import WAY_OUT, in_quarantine, new_meta, summary
+from fearless.data.stragglers import Stragglers
+from fearless.data.summary import COPY_AGAIN, NO_WAY_BACK, in_quarantine, new_meta, summary
 from fearless.data.tablekit import Tables, same_code
 from fearless.data.tables import TableInfo, show
 from fearless.data.turn import turn
@@ -33,7 +35,7 @@ from fearless.data.unit import Crew
 from fearless.data.work import Threads
 from fearless.data.worker import FAILURES, Worker, run_key
 from fearless.errors import FearlessError, Refused
-from fearless.interfaces import DataState, Report, Transform, Verdict
+from fearless.interfaces import DataState, Late, Report, Transform, Verdict
 
 __all__ = ["Clients", "Machinery", "Migration", "Pair"]
 
@@ -91,6 +93,7 @@ class Migration:
         )
         self._reader = self._tables.caller(lambda: None)
         self._halt = threading.Event()
+        self._way_out = NO_WAY_BACK if back else COPY_AGAIN
 
     # ------------------------------------------------------------------ what callers use
 
@@ -144,7 +147,7 @@ class Migration:
                     self._follow(session)
                     drain(session, self.settings.drain)
             if lease.meta["phase"] == "broken":
-                raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
+                raise Refused(f"{lease.meta['reason']}; {self._way_out}")
             return replace(self._summary(lease.meta), lag=0.0)
 
     @property
@@ -165,7 +168,7 @@ class Migration:
         """
         with self._replaying(inline=still) as (lease, session):
             if session is None:
-                raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
+                raise Refused(f"{lease.meta['reason']}; {self._way_out}")
             with self._breaking(lease):
                 if still and known(session, MAX_AGE):
                     return verify_still(session)
@@ -173,7 +176,7 @@ class Migration:
                 result, one_way = verify(session)
                 lease.update({"irreversible": one_way})
                 return result
-            raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
+            raise Refused(f"{lease.meta['reason']}; {self._way_out}")
 
     def repair(self) -> Verdict:
         """Make every item that differs, and every quarantined one, T(source) again; verify."""
@@ -213,7 +216,7 @@ class Migration:
             raise Refused("a way back has no way back of its own")
         with self._replaying(inline=True) as (lease, session):
             if session is None:
-                raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
+                raise Refused(f"{lease.meta['reason']}; {self._way_out}")
             token = new_marks(session)
             positions = {
                 name: turn(table, self.settings.drain, token)
@@ -232,6 +235,34 @@ class Migration:
             with self._lease(state) as lease:
                 lease.update({"phase": "none", "reason": why})
                 self._end_generation(lease, state)
+
+    def late(self, seconds: float = 0.0) -> Late:
+        """What reached the side that was left, after the cutover; looked for so long.
+
+        It is brought over only when nothing leads back: what the way back writes looks the same.
+        """
+        meta = self._state.meta(self._reader)
+        if self._back or meta is None or meta["phase"] not in ("turned", "replay"):
+            raise Refused("nothing has gone over, so nothing can be late")
+        tables = self._tables.make(meta, lambda: None)
+        back = self._way_back()
+        watch = Stragglers(list(tables.values()), self._report, write=not back, back=back)
+        seen = watch.watch(seconds)
+        return Late(seen.applied + seen.conflicts, seen.applied, watch.conflicts())
+
+    def _way_back(self) -> dict[str, Table]:
+        """The tables of the way back; none where nothing leads back."""
+        state = StateTable(self._clients.state, self._state_table, run_key(self._run, True))
+        meta = state.meta(self._reader)
+        if meta is None or meta["phase"] == "none":
+            return {}
+        there = self._clients
+        clients = replace(
+            there, source=there.target, streams=there.target_streams, target=there.source
+        )
+        pairs = [Pair(pair.name, pair.target, pair.source) for pair in self._pairs]
+        kit = Tables(pairs, self._transforms, clients, state, self.settings, self._kit, back=True)
+        return kit.make(meta, lambda: None)
 
     def pause(self, why: str = "") -> None:
         """Let every worker of the run wait before its next write; it may be at work meanwhile."""
@@ -363,7 +394,7 @@ class Migration:
 
     def _break(self, lease: Lease, reason: str) -> None:
         lease.update({"phase": "broken", "reason": reason})
-        self._report.line(f"broken: {reason}; {WAY_OUT}")
+        self._report.line(f"broken: {reason}; {self._way_out}")
 
     def _lease(self, state: StateTable | None = None) -> Lease:
         kit = self._kit
@@ -406,7 +437,10 @@ class Migration:
 
     def _summary(self, meta: Row, reason: str | None = None) -> DataState:
         rows = self._state.rows(self._reader, int(meta["generation"]), "T#")
-        return summary(meta, rows, meta["reason"] if reason is None else reason, self._kit.wall())
+        if reason is None:
+            reason = meta["reason"]
+        told = f"{reason}; {self._way_out}" if reason else ""
+        return summary(meta, rows, told, self._kit.wall())
 
     def _watcher(self, state: StateTable) -> Membership:
         """Looks at other workers; takes no part itself."""

@@ -8,7 +8,9 @@ from fearless.data.copy import COUNTS
 from fearless.data.state import Row
 from fearless.interfaces import DataState
 
-WAY_OUT = "copying again starts over from a new position into the same tables"
+COPY_AGAIN = "copying again starts over from a new position into the same tables"
+NO_WAY_BACK = "what was written since cannot be carried back any more"
+"""What a broken run leads to, on the way there and on the way back."""
 
 
 def new_meta(phase: str, generation: int, tables: dict[str, Row], digests: dict[str, str]) -> Row:
@@ -48,7 +50,7 @@ def summary(meta: Row, rows: Sequence[Row], reason: str, now: float) -> DataStat
         changed=sums["changed"],
         applied=sum(int(row["applied"]) for row in rows if "#SHARD#" in row["sk"]),
         lag=max(0.0, now - meta["caught_up"]) if meta["caught_up"] else None,
-        reason=f"{reason}; {WAY_OUT}" if reason else "",
+        reason=reason,
         suspects=sum(int(row["count"]) for row in suspects),
         suspects_due=max((float(row["due"]) for row in suspects), default=0.0),
         one_way=meta["one_way"] or _not_all(int(meta["irreversible"])),
