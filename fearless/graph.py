@@ -259,7 +259,9 @@ class Runbook:
             "copy": copy.Copy,
             "sync": lambda procedure: sync.Sync(procedure, asked),
             "cutover": cutover.Cutover,
-            "retire": retire.Retire,
+            "retire": lambda procedure: retire.Retire(
+                procedure, self.variables["accept_data_loss"] == "1"
+            ),
         }
 
     def _steps_of_release(self) -> dict[str, Callable[[Procedure], Step]]:
