@@ -70,10 +70,14 @@ class Gates(_Table):
 
 
 class Retire(_Table):
-    """`[retire]`: keep so many former live stacks; delete none sooner than `soak` seconds."""
+    """`[retire]`: keep so many former live stacks; delete none sooner than `soak` seconds.
+
+    `backup`: tables are backed up before they are deleted.
+    """
 
     keep: int = Field(1, ge=0)
     soak: float = Field(86400, ge=0)
+    backup: bool = True
 
 
 class Devstack(_Table):

@@ -97,6 +97,20 @@ class Image:
 
 
 @dataclass(frozen=True)
+class StoredImage:
+    """A tagged image as its registry keeps it.
+
+    `size` is in bytes, all its layers included; `created` is when it was pushed, or built. Both
+    are None where the registry cannot tell. `note` is what else is worth knowing of it.
+    """
+
+    image: Image
+    size: int | None = None
+    created: datetime | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Login:
     """How a Docker engine signs in at a registry: for its API, never for a command line."""
 
@@ -331,6 +345,19 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Late:
+    """What was written to the stack that was left, after its fence.
+
+    `found` were seen this time; of those `applied` were brought over. `conflicts` are all that
+    are not in the live stack, now: for people to put right.
+    """
+
+    found: int = 0
+    applied: int = 0
+    conflicts: int = 0
+
+
+@dataclass(frozen=True)
 class Candidate:
     """What a gate looks at: a stack that is up, its own URL, and how to ask about its data."""
 
@@ -444,6 +471,17 @@ class RemoteRegistry(Protocol):
 
     def alias(self, image: Image, tag: str) -> None:
         """Make a tag that may move (`branch-*`, `cache-*`) name an image that was pushed."""
+
+
+@runtime_checkable
+class Inventory(Protocol):
+    """A registry that knows more of its images than what they are called."""
+
+    def stored(self) -> Sequence[StoredImage]:
+        """The images of `list`, in the same order, with their size and age."""
+
+    def deviations(self) -> Sequence[str]:
+        """What about the registry is not as Fearless would have it, a line for each."""
 
 
 @runtime_checkable
@@ -594,6 +632,41 @@ class Journal(Protocol):
         knows any more: one entry for each table with such has `table` and `missing`, which
         says what.
         """
+
+
+@runtime_checkable
+class LateWrites(Protocol):
+    """A data store that reads on what reaches the old stack although it was fenced."""
+
+    def late(self, run: DataRun, report: Report) -> Late:
+        """What was written to `run.source` since the cutover to `run.target`, or the last look.
+
+        Streams keep a day: who looks less often than that learns of it as an error.
+        """
+
+
+@runtime_checkable
+class Backups(Protocol):
+    """A data store that can keep a stack's data beyond the stack."""
+
+    def backup(self, stack: Stack, report: Report) -> Sequence[str]:
+        """Back up every table, and return when all are complete; their ids. Again is the same."""
+
+
+@runtime_checkable
+class Requests(Protocol):
+    """A cloud that counts what a stack's load balancer was asked."""
+
+    def requests(self, stack: Stack, seconds: float) -> int:
+        """The requests of the last `seconds`, health checks not counted."""
+
+
+@runtime_checkable
+class Records(Protocol):
+    """A DNS provider that can tell every name of its zone that leads to a stack."""
+
+    def names(self, target: Stack) -> Sequence[str]:
+        """Every name that points at the stack's load balancer, sorted."""
 
 
 @runtime_checkable

@@ -17,6 +17,8 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
     os.environ.pop(name, None)
 
 
+pytest.register_assert_rewrite("tests.docker_engine", "tests.docker_registry")
+
 settings.register_profile("fearless", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "fearless")
@@ -43,12 +45,14 @@ SLOW = (
     "tests/plugins/test_gates.py",
     "tests/builtin/test_dynamodb.py",
     "tests/builtin/test_cloudformation.py",
+    "tests/builtin/registries/",
 )
 """What runs real processes and engines for more than a moment."""
 
 
 DOCKER = (
     "tests/builtin/test_docker.py",
+    "tests/builtin/registries/test_engine_push.py",
     "tests/testing/test_engines.py",
     "tests/local/test_container.py",
     "tests/local/test_engine.py",

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fearless import oci
 from fearless.errors import FearlessError, Refused
 from fearless.image_source import opened
-from fearless.interfaces import Image, Release
+from fearless.interfaces import Image, Release, StoredImage
 
 if TYPE_CHECKING:
     from fearless.project import Project
@@ -67,6 +68,20 @@ class LocalRegistry:
             for tag, entry in sorted(oci.Layout(path.parent).tags().items()):
                 found.append(self._image(repository, tag, entry))
         return found
+
+    def stored(self) -> Sequence[StoredImage]:
+        """Every tagged image with its size and when it was pushed."""
+        found = []
+        for image in self.list():
+            layout = self._layout(image.repository)
+            size = sum(blob.size for blob in layout.manifest(image.digest).blobs)
+            pushed = layout.path(image.digest).stat().st_mtime
+            found.append(StoredImage(image, size, datetime.fromtimestamp(pushed, UTC)))
+        return found
+
+    def deviations(self) -> Sequence[str]:
+        """None: nobody but Fearless sets it up."""
+        return ()
 
     def delete(self, image: Image) -> None:
         """Remove the tag if it still holds that digest, and every blob no tag needs any more."""

@@ -136,6 +136,8 @@ def test_a_whole_release_keeps_its_images_in_the_bucket(shop: Installed) -> None
     baked = [json.loads(p.read_text()) for p in shop.root.glob(".fearless/amis/*/manifest.json")]
     assert [m["images"][0]["digest"] for m in baked if m["sha"] == sha] == [digest]
     assert not (shop.root / ".fearless" / "registry").exists()
+    (kept,) = shop.doit("images", "json=1").ok().json["images"]
+    assert (kept["tag"], kept["digest"]) == (sha, digest)
     assert shop.doit("release", "json=1").ok().json["made"] == []
 
 
@@ -146,7 +148,8 @@ def test_its_own_tests_pass_there(environment: Environment) -> None:
 
 
 STEP = re.compile(
-    r"^<!-- (?P<do>file:|add to:|edit) (?P<name>[\w./-]+)(: (?P<old>[^>\n]+) -> (?P<new>[^>\n]+))? -->$"
+    r"^<!-- (?P<do>file:|add to:|edit) (?P<name>[\w./-]+)"
+    r"(: (?P<old>[^>\n]+) -> (?P<new>[^>\n]+))? -->$"
     r"|^```(?P<language>\w+)\n(?P<text>.*?)^```$",
     re.M | re.S,
 )

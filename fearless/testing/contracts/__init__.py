@@ -63,7 +63,10 @@ from fearless.testing.contracts.dns import DnsProviderContract  # noqa: E402
 from fearless.testing.contracts.engines import CopyEngineContract  # noqa: E402
 from fearless.testing.contracts.given import a_release, an_image, explained  # noqa: E402
 from fearless.testing.contracts.provisioners import ProvisionerContract  # noqa: E402
-from fearless.testing.contracts.registries import RegistryContract  # noqa: E402
+from fearless.testing.contracts.registries import (  # noqa: E402
+    RegistryContract,
+    RemoteRegistryContract,
+)
 from fearless.testing.contracts.secrets import SecretStoreContract  # noqa: E402
 from fearless.testing.contracts.stores import DataStoreContract  # noqa: E402
 
@@ -77,6 +80,7 @@ __all__ = [
     "DnsProviderContract",
     "ProvisionerContract",
     "RegistryContract",
+    "RemoteRegistryContract",
     "SecretStoreContract",
     "a_release",
     "an_image",

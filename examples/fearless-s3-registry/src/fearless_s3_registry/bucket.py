@@ -107,8 +107,9 @@ class Bucket:
         found = self._ask("head_object", ABSENT, Key=key, ChecksumMode="ENABLED")
         if found is None or found["ContentLength"] != blob.size or "ChecksumSHA256" not in found:
             return False
-        composite = found.get("ChecksumType") == "COMPOSITE"
-        return composite or found["ChecksumSHA256"] == _checksum(blob.digest)
+        if found.get("ChecksumType") == "COMPOSITE":
+            return True
+        return bool(found["ChecksumSHA256"] == _checksum(blob.digest))
 
     def keys(self, prefix: str) -> list[str]:
         """The keys that begin so, in their order."""

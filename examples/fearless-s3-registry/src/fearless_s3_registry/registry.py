@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
 from fearless import Cloud, FearlessError, Image, Refused, Release
 from fearless.image_source import opened
+from fearless.interfaces import StoredImage
 from fearless.oci import (
     MANIFEST,
     REF_NAME,
@@ -94,15 +96,22 @@ class S3Registry:
 
     def list(self) -> Sequence[Image]:
         """Every tagged image of every app with images under the prefix, by app and tag."""
-        found = []
+        return [image for image, _ in self._tagged()]
+
+    def stored(self) -> Sequence[StoredImage]:
+        """The same with their sizes, and when they were pushed."""
+
+        def stored(image: Image, pushed: datetime) -> StoredImage:
+            data = self._manifest(self._keys(image.repository), image.digest)
+            size = sum(blob.size for blob in Manifest.from_bytes(data).blobs)
+            return StoredImage(image, size, pushed)
+
         with ThreadPoolExecutor(THREADS) as pool:
-            for repository in self.bucket.folders(self.prefix):
-                keys = self._keys(repository)
-                tags = [key.removeprefix(keys.tags) for key in self.bucket.keys(keys.tags)]
-                held = pool.map(self._tag, [keys] * len(tags), tags)
-                pairs = zip(tags, held, strict=True)
-                found += [_image(keys, tag, entry) for tag, entry in pairs if entry]
-        return found
+            return [*pool.map(lambda tagged: stored(*tagged), self._tagged())]
+
+    def deviations(self) -> Sequence[str]:
+        """None: how the bucket is set up is its owner's business."""
+        return ()
 
     def delete(self, image: Image) -> None:
         """Remove the tag if it still holds that digest, and every blob that nothing needs."""
@@ -143,6 +152,17 @@ class S3Registry:
             keys.blob(b.digest) for b in blobs if not self.bucket.holds(keys.blob(b.digest), b)
         )
         return next(lacking, None)
+
+    def _tagged(self) -> Iterator[tuple[Image, datetime]]:
+        """Every tagged image, and when its tag was written."""
+        with ThreadPoolExecutor(THREADS) as pool:
+            for repository in self.bucket.folders(self.prefix):
+                keys = self._keys(repository)
+                names = self.bucket.keys(keys.tags)
+                for name, found in zip(names, pool.map(self.bucket.get, names), strict=True):
+                    if found:
+                        entry = self._read(name, found.data)
+                        yield _image(keys, name.removeprefix(keys.tags), entry), found.modified
 
     def _needed(self, keys: Keys, tag: str) -> Iterable[str]:
         held = self._tag(keys, tag)
