@@ -137,7 +137,7 @@ def test_a_whole_release_keeps_its_images_in_the_bucket(shop: Installed) -> None
     assert [m["images"][0]["digest"] for m in baked if m["sha"] == sha] == [digest]
     assert not (shop.root / ".fearless" / "registry").exists()
     (kept,) = shop.doit("images", "json=1").ok().json["images"]
-    assert (kept["tag"], kept["digest"]) == (sha, digest)
+    assert (kept["tag"], kept["reference"]) == (sha, f"shop@{digest}")
     assert shop.doit("release", "json=1").ok().json["made"] == []
 
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fearless.errors import FearlessError
+from fearless.image_source import opened
+from fearless.interfaces import Image
 from fearless.local import engine
 from fearless.local.builder import LocalBuilder
 from fearless.oci import Layout
@@ -78,6 +80,25 @@ def test_an_engine_that_answers(
 def test_saving_what_the_engine_does_not_have(docker_engine: DockerEngine, tmp_path: Path) -> None:
     with pytest.raises(FearlessError, match="cannot give image sha256:0"):
         engine.save(docker_engine.client, "sha256:" + "0" * 64, tmp_path / "x.tar")
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_an_image_of_the_engine_is_opened_as_a_layout(
+    docker_engine: DockerEngine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DOCKER_HOST", docker_engine.host)
+    layer = images.tarball(tmp_path / "l.tar", {"a": images.text("2")})
+    image = images.image(Layout.create(tmp_path / "layout"), layer, Cmd=["x"])
+    loaded = engine.load(docker_engine.client, tmp_path / "layout", image.digest)
+    try:
+        work = tmp_path / "work"
+        work.mkdir()
+        with opened(Image("shop", "t", "", loaded, f"docker:{loaded}"), work) as (found, digest):
+            assert found.verify(digest).config.digest == image.image_id
+        assert list(work.iterdir()) == []
+    finally:
+        docker_engine.client.images.remove(loaded, force=True)
 
 
 @pytest.mark.docker
