@@ -14,7 +14,7 @@ import pytest
 from pydantic import BaseModel
 
 import fearless
-from fearless import config, hookspecs
+from fearless import config, hookspecs, interfaces
 from fearless.plugins import BUILT_IN, SLOTS, Plugins
 from fearless.project import DEFAULTS
 from tests.commands import FENCE, ROOT, blocks, commands, problem
@@ -108,6 +108,18 @@ def test_the_methods_and_the_suite_of_every_slot_are_documented(slot: str) -> No
         for name, method in vars(protocol).items()
         if name[0] != "_" and callable(method)
     ]
+
+
+def test_what_a_provider_may_offer_besides_is_documented() -> None:
+    protocols = {
+        name
+        for name, value in vars(interfaces).items()
+        if getattr(value, "_is_runtime_protocol", False)
+    }
+    besides = protocols - {protocol.__name__ for _, protocol in SLOTS.values()}
+    assert {"Journal", "RemoteRegistry"} <= besides
+    slots = PLUGINS.split("## Slots: ")[1]
+    assert besides <= set(re.findall(r"`(\w+)`", slots))
 
 
 def imported(code: str) -> set[str]:
