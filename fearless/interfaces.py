@@ -453,7 +453,7 @@ class Registry(Protocol):
         """Write it as an OCI image layout into the directory `into`; return `into`."""
 
     def list(self) -> Sequence[Image]:
-        """Every tagged image of this app."""
+        """Every tagged image; other apps' too, where they share it: `repository` says whose."""
 
     def delete(self, image: Image) -> None:
         """Remove the tag, and the bytes nothing else uses."""

@@ -11,6 +11,11 @@ from fearless_s3_registry.keys import Keys
 DIGEST = "sha256:" + "ab" * 32
 
 
+@pytest.mark.parametrize("name", ["shop", "my-shop", "a--b", "a__b", "a.b_c-1"])
+def test_what_is_a_repository(name: str) -> None:
+    assert Keys("", name).tags == f"{name}/tags/"
+
+
 def test_an_image_layout_for_each_repository() -> None:
     keys = Keys("team/", "shop")
     assert keys.blob(DIGEST) == f"team/shop/blobs/sha256/{'ab' * 32}"
@@ -20,7 +25,7 @@ def test_an_image_layout_for_each_repository() -> None:
     assert Keys("", "shop").blobs == "shop/blobs/sha256/"
 
 
-@pytest.mark.parametrize("name", ["", "..", "Shop", "a/b", "-a", "a b"])
+@pytest.mark.parametrize("name", ["", "..", "Shop", "a/b", "-a", "a b", "a..b", "a___b", "a-"])
 def test_what_is_no_repository(name: str) -> None:
     with explained():
         Keys("", name)

@@ -46,6 +46,17 @@ def test_the_bucket_holds_an_image_layout(world: World, image: Image, tmp_path: 
     assert entry["mediaType"] == "application/vnd.oci.image.manifest.v1+json"
 
 
+def test_a_bucket_that_holds_other_things(world: World, image: Image) -> None:
+    for key in ("notes.txt", "Logs/2026/x", "logs/x", "shop/tags/", "shop/blobs/sha256/"):
+        world.s3.put_object(Bucket=world.bucket, Key=key, Body=b"")
+    before = world.listed()
+    registry = world.registry()
+    registry.push(image)
+    assert [one.tag for one in registry.list()] == [image.tag]
+    registry.delete(image)
+    assert world.listed() == before
+
+
 def test_layers_that_are_there_are_not_sent_again(world: World, tmp_path: Path) -> None:
     sent: list[str] = []
     registry = world.watched(lambda _, operation: sent.append(operation))

@@ -112,8 +112,10 @@ class Bucket:
         return bool(found["ChecksumSHA256"] == _checksum(blob.digest))
 
     def keys(self, prefix: str) -> list[str]:
-        """The keys that begin so, in their order."""
-        return [entry["Key"] for page in self._pages(prefix) for entry in page.get("Contents", ())]
+        """The keys that begin so, in their order; not those the S3 console makes for folders."""
+        pages = self._pages(prefix)
+        found = [entry["Key"] for page in pages for entry in page.get("Contents", ())]
+        return [key for key in found if not key.endswith("/")]
 
     def folders(self, prefix: str) -> list[str]:
         """What follows the prefix up to the next slash, each once."""

@@ -8,8 +8,13 @@ from dataclasses import dataclass
 from fearless import FearlessError
 from fearless.oci import hex_of
 
-_REPOSITORY = re.compile(r"[a-z0-9]+([._-]+[a-z0-9]+)*")
+_REPOSITORY = re.compile(r"[a-z0-9]+((\.|__?|-+)[a-z0-9]+)*")
 _TAG = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
+
+
+def is_repository(name: str) -> bool:
+    """Whether OCI allows a repository to be called so."""
+    return bool(_REPOSITORY.fullmatch(name))
 
 
 @dataclass(frozen=True)
@@ -23,10 +28,10 @@ class Keys:
     repository: str
 
     def __post_init__(self) -> None:
-        if not _REPOSITORY.fullmatch(self.repository):
+        if not is_repository(self.repository):
             raise FearlessError(
-                f"{self.repository!r} is not the name of a repository: lower-case letters, "
-                "digits, and single `.`, `_` or `-` between them"
+                f"{self.repository!r} is not the name of a repository: lower-case letters and "
+                "digits, with `.`, `_` or `-` between them"
             )
 
     @property

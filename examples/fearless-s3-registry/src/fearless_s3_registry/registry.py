@@ -26,7 +26,7 @@ from pydantic import Field
 
 from fearless_s3_registry.bucket import Bucket
 from fearless_s3_registry.collection import THREADS, Collection
-from fearless_s3_registry.keys import Keys
+from fearless_s3_registry.keys import Keys, is_repository
 
 IMAGE_ID = "fearless.image-id"
 """The annotation of a tag that gives the digest of the image's configuration."""
@@ -156,7 +156,7 @@ class S3Registry:
     def _tagged(self) -> Iterator[tuple[Image, datetime]]:
         """Every tagged image, and when its tag was written."""
         with ThreadPoolExecutor(THREADS) as pool:
-            for repository in self.bucket.folders(self.prefix):
+            for repository in filter(is_repository, self.bucket.folders(self.prefix)):
                 keys = self._keys(repository)
                 names = self.bucket.keys(keys.tags)
                 for name, found in zip(names, pool.map(self.bucket.get, names), strict=True):
