@@ -9,9 +9,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Annotated
 
-from fearless import Cloud, FearlessError, Image, Refused, Release
+from fearless import Cloud, FearlessError, Image, Refused, Release, StoredImage
 from fearless.image_source import opened
-from fearless.interfaces import StoredImage
 from fearless.oci import (
     MANIFEST,
     REF_NAME,
