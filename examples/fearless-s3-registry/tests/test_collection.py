@@ -225,6 +225,23 @@ def test_more_blobs_than_one_request_deletes(
     assert not world.listed()
 
 
+def test_a_mark_and_a_pin_are_others_once_they_are_renewed(
+    world: World, old: Image, new: Image, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """So that who saw them old, a moment before, does not delete them."""
+    seen: dict[str, set[str]] = {"pins": set(), "collecting": set()}
+
+    def before(number: int, operation: str) -> None:
+        for entry in world.s3.list_objects_v2(Bucket=world.bucket)["Contents"]:
+            seen.get(entry["Key"].split("/")[1], set()).add(entry["ETag"])
+
+    world.watched(before).push(new)
+    assert len(seen["pins"]) == 2
+    monkeypatch.setattr(collection, "BATCH", 1)
+    world.watched(before).delete(new)
+    assert len(seen["collecting"]) == 4, "of three blobs, each deleted under another one"
+
+
 def test_a_tag_that_was_pushed_anew_is_not_deleted(world: World, old: Image, new: Image) -> None:
     """Somebody deletes what another has just replaced."""
     world.registry().delete(old)

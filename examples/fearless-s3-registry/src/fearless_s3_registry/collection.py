@@ -6,18 +6,18 @@ read, so at least one of the two sees the other: a push waits for the mark to go
 keeps what is pinned. A push removes its pin after its tag is written, and a collection reads
 pins before tags: what is kept by the one or by the other is never missed.
 
-What a killed process leaves is ignored when it is old, by S3's clock.
+What a killed process leaves is ignored when it is old, by S3's clock. A pin or a mark that is
+renewed gets another ETag: who found it old cannot delete it any more.
 """
 
 from __future__ import annotations
 
-import getpass
 import json
 import os
 import socket
 import time
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import timedelta
@@ -53,18 +53,23 @@ Blobs = Callable[[str], Iterable[str]]
 class Pin:
     """Keeps the blobs of one push from being collected."""
 
-    def __init__(self, bucket: Bucket, key: str, data: bytes, etag: str) -> None:
-        self._bucket, self._key, self._data, self._etag = bucket, key, data, etag
+    def __init__(self, bucket: Bucket, key: str, needs: Sequence[str]) -> None:
+        self._bucket, self._key, self._needs = bucket, key, needs
+        self._etag = bucket.put_new(key, _note(needs=needs))
 
     def renew(self) -> None:
         """To call right before the tag is written; FearlessError when it is too late for that."""
-        etag = self._bucket.replace(self._key, self._data, self._etag)
-        if etag is None:
+        note = _note(needs=self._needs)
+        self._etag = self._etag and self._bucket.replace(self._key, note, self._etag)
+        if self._etag is None:
             raise FearlessError(
                 "the push took over a day, and what it sent may be gone again: push once more "
                 "with `doit image`; what is still there is not sent again"
             )
-        self._etag = etag
+
+    def remove(self) -> None:
+        """Again is nothing."""
+        self._bucket.delete_all([self._key])
 
 
 class Collection:
@@ -80,29 +85,24 @@ class Collection:
         self._bucket, self._keys, self._sleep, self._clock = bucket, keys, sleep, clock
 
     @contextmanager
-    def pinned(self, digests: Iterable[str]) -> Iterator[Pin]:
+    def pinned(self, digests: Sequence[str]) -> Iterator[Pin]:
         """While in the block, no collection deletes the blobs of these digests."""
-        key = f"{self._keys.pins}{uuid.uuid4().hex}"
-        data = json.dumps(sorted(digests)).encode()
-        etag = self._bucket.put_new(key, data)
-        assert etag, "nobody else knows the name"
+        pin = Pin(self._bucket, f"{self._keys.pins}{uuid.uuid4().hex}", digests)
         try:
             self._until(lambda: not self._mark())
-            yield Pin(self._bucket, key, data, etag)
+            yield pin
         finally:
-            self._bucket.delete_all([key])
+            pin.remove()
 
     def collect(self, blobs: Blobs) -> None:
         """Delete every blob that no tag and no pin needs."""
-        key, data = (
-            self._keys.collecting,
-            json.dumps({"by": _who(), "id": uuid.uuid4().hex}).encode(),
-        )
-        etag = self._until(lambda: None if self._mark() else self._bucket.put_new(key, data))
+        key, who = self._keys.collecting, f"{socket.gethostname()} (pid {os.getpid()})"
+        mark = _note(by=who)
+        etag = self._until(lambda: None if self._mark() else self._bucket.put_new(key, mark))
         try:
             unneeded = self._unneeded(blobs)
             for start in range(0, len(unneeded), BATCH):
-                renewed = self._bucket.replace(key, data, etag)
+                renewed = self._bucket.replace(key, _note(by=who), etag)
                 if renewed is None:
                     return
                 etag = renewed
@@ -125,7 +125,7 @@ class Collection:
             if found and found.age > PIN_SECONDS:
                 self._bucket.delete(key, found.etag)
             elif found:
-                yield from json.loads(found.data)
+                yield from json.loads(found.data)["needs"]
 
     def _mark(self) -> Found | None:
         """The mark of a collection that may still go on."""
@@ -156,5 +156,6 @@ class Collection:
         )
 
 
-def _who() -> str:
-    return f"{getpass.getuser()}@{socket.gethostname()} (pid {os.getpid()})"
+def _note(**facts: object) -> bytes:
+    """What a pin or a mark says; no two are the same bytes."""
+    return json.dumps({**facts, "id": uuid.uuid4().hex}).encode()
