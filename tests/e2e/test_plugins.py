@@ -115,5 +115,7 @@ def test_a_gate_that_says_no_stops_before_dns(shop: Checkout) -> None:
     assert ignored.code == 0
     skipped = shop.doit("cutover")
     status = shop.doit("status", "json=1").ok().json
+    for shown in (live, status["live"]):
+        shown["way_back"].pop("lag")  # it moves
     assert status["live"] == live, skipped.out + skipped.err
     assert len(status["candidates"]) == 1
