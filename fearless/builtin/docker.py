@@ -9,8 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fearless import dockerfile, names
-from fearless.builtin.docker_buildkit import BuildKit
-from fearless.builtin.docker_cache import (
+from fearless.builtin.builds.buildkit import BuildKit
+from fearless.builtin.builds.classic import Classic
+from fearless.builtin.builds.earlier import (
     Earlier,
     Finder,
     History,
@@ -19,9 +20,8 @@ from fearless.builtin.docker_cache import (
     origin,
     pull,
 )
-from fearless.builtin.docker_classic import Classic
-from fearless.builtin.docker_order import Order
-from fearless.builtin.docker_progress import BuildFailed, Progress
+from fearless.builtin.builds.order import Order
+from fearless.builtin.builds.progress import BuildFailed, Progress
 from fearless.context import Context
 from fearless.dockerfile import Instruction
 from fearless.errors import ConfigError
@@ -181,8 +181,9 @@ class DockerBuilder:
             login = registry.login() if isinstance(registry, RemoteRegistry) else None
             if why := pull(client, base, report, login):
                 raise BuildFailed(
-                    f"{name}:{stage.instructions[0].line}: the base image {base} is neither in the Docker engine nor can it be "
-                    f"pulled: {why}; check its name, and `docker login` if it is private"
+                    f"{name}:{stage.instructions[0].line}: the base image {base} is neither in "
+                    f"the Docker engine nor can it be pulled: {why}; check its name, and `docker "
+                    "login` if it is private"
                 )
 
     @property

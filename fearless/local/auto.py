@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fearless import dockerfile
+from fearless.builtin.builds.earlier import has_image, pull
 from fearless.builtin.docker import DockerBuilder
-from fearless.builtin.docker_cache import has_image, pull
 from fearless.context import Context
 from fearless.interfaces import BuildContext, Image, Release, Report
 from fearless.local import engine

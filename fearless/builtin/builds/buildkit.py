@@ -14,8 +14,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from fearless import dockerfile
-from fearless.builtin.docker_order import Order
-from fearless.builtin.docker_progress import BuildFailed, Progress, Step
+from fearless.builtin.builds.order import Order
+from fearless.builtin.builds.progress import BuildFailed, Progress, Step
 from fearless.dockerfile import Instruction
 from fearless.errors import FearlessError
 

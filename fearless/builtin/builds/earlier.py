@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fearless import names
-from fearless.builtin.docker_progress import one_line
+from fearless.builtin.builds.progress import one_line
 from fearless.errors import explain
 from fearless.interfaces import Login, Release, RemoteRegistry, Report
 

@@ -8,8 +8,8 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
-from fearless.builtin.docker_order import Order
-from fearless.builtin.docker_progress import BuildFailed, Progress, Step, one_line
+from fearless.builtin.builds.order import Order
+from fearless.builtin.builds.progress import BuildFailed, Progress, Step, one_line
 
 if TYPE_CHECKING:
     from docker import DockerClient
