@@ -65,9 +65,10 @@ class DockerEngine:
             self._forwarded[port] = Forward(self.pid, port)
 
     def close(self) -> None:
-        """Remove its containers, and leave it. Not the end of dockerd."""
-        for container in self.client.containers.list(all=True):
-            container.remove(force=True)
+        """Remove its containers, unless it is dead, and leave it. Not the end of dockerd."""
+        with contextlib.suppress(OSError):
+            for container in self.client.containers.list(all=True):
+                container.remove(force=True)
         self.client.close()
         for forward in self._forwarded.values():
             forward.close()
