@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.base_image import NAME
+from fearless.testing.base_image import NAME
 from tests.docker_registry import PASSWORD, USERNAME, DockerRegistry, Registries
 
 if TYPE_CHECKING:
