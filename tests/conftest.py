@@ -52,6 +52,7 @@ SLOW = (
 
 
 DOCKER = (
+    "tests/benchmarks/test_rebuild.py",
     "tests/builtin/test_docker.py",
     "tests/builtin/builds/test_buildkit_engine.py",
     "tests/builtin/builds/test_cache_engine.py",
