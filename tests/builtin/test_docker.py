@@ -268,7 +268,7 @@ def test_an_engine_that_goes_away_before_the_build(
 def test_what_the_engine_refuses_is_one_line(
     used: DockerEngine, builder: DockerBuilder, tmp_path: Path, report: SilentReport
 ) -> None:
-    with pytest.raises(BuildFailed, match="the Docker engine refused: .*must be lowercase"):
+    with pytest.raises(BuildFailed, match=r"the Docker engine refused: .*must be lowercase"):
         build(builder, tmp_path, report, Dockerfile="FROM UPPER/Case:1\n")
 
 
