@@ -27,7 +27,7 @@ COPY . .
 CMD python
 """
 FULL = Order(
-    Path("/work/context.tar"),
+    Path("/w/context.tar"),
     "Prod",
     parse(TEXT),
     "shop:4f2",
@@ -79,8 +79,8 @@ def test_labels_are_one_step() -> None:
 
 
 def test_what_the_command_is_asked() -> None:
-    assert buildkit.command(FULL, Path("/work/iid")) == [
-        *("docker", "build", "--progress=plain", "--file=Prod", "--iidfile=/work/iid"),
+    assert buildkit.command(FULL, Path("/w/iid")) == [
+        *("docker", "build", "--progress=plain", "--file=Prod", "--iidfile=/w/iid"),
         *("--tag=shop:4f2", "--label=a=b c", "--build-arg=BUILDKIT_INLINE_CACHE=1"),
         *("--build-arg=V=3.12", "--cache-from=shop:branch-main"),
         *("--secret=id=pip,env=FEARLESS_SECRET_0", "--target=deps", "--network=none", "--no-cache"),
