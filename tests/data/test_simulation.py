@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fearless.data import apply as apply_module
-from fearless.data import reconcile as reconcile_module
 from fearless.data import copying, replay, worker
+from fearless.data import reconcile as reconcile_module
 from fearless.data.apply import Window
 from fearless.data.claim import Claim
 from fearless.data.items import Item
