@@ -30,6 +30,10 @@ class BuildFailed(FearlessError):
     """The Dockerfile did not build; the message names the line, what it said, and the log."""
 
 
+class EngineLost(BuildFailed):
+    """The engine broke off; the same build may well succeed another time."""
+
+
 class DockerBuilder:
     """`[container] use = "docker"`.
 
@@ -108,7 +112,7 @@ class DockerBuilder:
             raise BuildFailed(f"the Docker engine: {error.explanation or error}") from error
         except (DockerException, HTTPError, OSError) as error:
             if time.monotonic() < deadline:
-                raise BuildFailed(f"the Docker engine broke off: {error}") from error
+                raise EngineLost(f"the Docker engine broke off: {error}") from error
             raise BuildFailed(
                 f"the build took longer than {self.timeout} s: raise `[container] timeout`"
             ) from None
