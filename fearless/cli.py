@@ -26,7 +26,7 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from fearless import worker_command
+    from fearless import lint_command, worker_command
     from fearless.build_command import commands as build
     from fearless.data_command import commands as data
     from fearless.local import commands
@@ -49,6 +49,7 @@ def _parser() -> argparse.ArgumentParser:
     commands.add_parser(sub)
     build.add_parser(sub)
     data.add_parser(sub)
+    lint_command.add_parser(sub)
     worker_command.add_parser(sub)
     return parser
 

@@ -17,6 +17,8 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
     os.environ.pop(name, None)
 
 
+pytest.register_assert_rewrite("tests.docker_engine", "tests.docker_registry")
+
 settings.register_profile("fearless", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
 settings.load_profile("ci" if os.environ.get("CI") else "fearless")
@@ -53,6 +55,7 @@ DOCKER = (
     "tests/local/test_container.py",
     "tests/local/test_engine.py",
     "tests/e2e/test_docker.py",
+    "tests/test_docker_registry.py",
 )
 """What starts Docker engines, which must not meet on one machine."""
 
