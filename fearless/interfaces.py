@@ -97,6 +97,20 @@ class Image:
 
 
 @dataclass(frozen=True)
+class StoredImage:
+    """A tagged image as its registry keeps it.
+
+    `size` is in bytes, all its layers included; `created` is when it was pushed, or built. Both
+    are None where the registry cannot tell. `note` is what else is worth knowing of it.
+    """
+
+    image: Image
+    size: int | None = None
+    created: datetime | None = None
+    note: str = ""
+
+
+@dataclass(frozen=True)
 class Login:
     """How a Docker engine signs in at a registry: for its API, never for a command line."""
 
@@ -444,6 +458,17 @@ class RemoteRegistry(Protocol):
 
     def alias(self, image: Image, tag: str) -> None:
         """Make a tag that may move (`branch-*`, `cache-*`) name an image that was pushed."""
+
+
+@runtime_checkable
+class Inventory(Protocol):
+    """A registry that knows more of its images than what they are called."""
+
+    def stored(self) -> Sequence[StoredImage]:
+        """The images of `list`, in the same order, with their size and age."""
+
+    def deviations(self) -> Sequence[str]:
+        """What about the registry is not as Fearless would have it, a line for each."""
 
 
 @runtime_checkable

@@ -21,6 +21,14 @@ def container_builders() -> dict[str, type]:
 
 
 @hookimpl
+def registries() -> dict[str, type]:
+    from fearless.builtin.registries.ecr import Ecr
+    from fearless.builtin.registries.oci import OciRegistry
+
+    return {"ecr": Ecr, "oci": OciRegistry}
+
+
+@hookimpl
 def provisioners() -> dict[str, type]:
     from fearless.builtin.cloudformation import CloudFormation
 

@@ -12,13 +12,14 @@ def install() -> None:
         expressions,
         network,
         permissions,
+        repositories,
         scaling,
         signatures,
         tables,
     )
 
     health, failures = balancing.MeasuredHealth(), scaling.Failures()
-    for module in (documents, network, tables, expressions, permissions, signatures):
+    for module in (documents, network, tables, expressions, permissions, repositories, signatures):
         module.install()
     scaling.install(failures)
     balancing.install(health)

@@ -59,7 +59,10 @@ from fearless.testing.contracts.deployers import DeployerContract  # noqa: E402
 from fearless.testing.contracts.dns import DnsProviderContract  # noqa: E402
 from fearless.testing.contracts.engines import CopyEngineContract  # noqa: E402
 from fearless.testing.contracts.provisioners import ProvisionerContract  # noqa: E402
-from fearless.testing.contracts.registries import RegistryContract  # noqa: E402
+from fearless.testing.contracts.registries import (  # noqa: E402
+    RegistryContract,
+    RemoteRegistryContract,
+)
 from fearless.testing.contracts.secrets import SecretStoreContract  # noqa: E402
 from fearless.testing.contracts.stores import DataStoreContract  # noqa: E402
 
@@ -73,5 +76,6 @@ __all__ = [
     "DnsProviderContract",
     "ProvisionerContract",
     "RegistryContract",
+    "RemoteRegistryContract",
     "SecretStoreContract",
 ]

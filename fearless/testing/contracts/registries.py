@@ -1,16 +1,20 @@
-"""What every registry keeps: tags never move, what is pushed is read back, by digest."""
+"""What every registry keeps: tags never move, what is pushed is read back, by digest.
+
+`RemoteRegistryContract` has more, for those that a Docker engine reaches by itself.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from fearless import oci
+from fearless import oci, oci_reference
 from fearless.errors import Refused
-from fearless.interfaces import Image, Registry, Release
+from fearless.interfaces import Image, Registry, Release, RemoteRegistry
 from fearless.testing.contracts.given import (
     Contract,
     a_release,
@@ -153,3 +157,118 @@ class RegistryContract(Contract):
         if not self.stand_in:
             layout = oci.Layout(provider.pull(kept, tmp_path / "pulled"))
             layout.verify(kept.digest)
+
+    def test_a_source_nobody_knows_is_explained(
+        self, provider: Registry, release: Release, build: Build
+    ) -> None:
+        self.need_the_real_thing()
+        with explained():
+            provider.push(replace(build(release), source="floppy:a"))
+        assert provider.find(release) is None
+
+
+class RemoteRegistryContract(RegistryContract):
+    """The same, and what a Docker engine needs to push and pull by itself."""
+
+    @pytest.fixture
+    def remote(self, provider: Registry) -> RemoteRegistry:
+        """The provider, which is both."""
+        assert isinstance(provider, RemoteRegistry)
+        return provider
+
+    def test_an_engine_knows_it_by_a_full_name(
+        self, remote: RemoteRegistry, app: str, release: Release
+    ) -> None:
+        name = oci_reference.parse(remote.name(app, release.sha))
+        assert name.registry, "an engine would ask Docker Hub for it"
+        assert (name.tag, name.digest) == (release.sha, "")
+        other = oci_reference.parse(remote.name(app, "branch-main"))
+        assert (other.name, other.tag) == (name.name, "branch-main")
+        assert oci_reference.parse(remote.name(f"{app}x", "t")).name != name.name
+
+    def test_a_login_is_for_where_the_name_leads(
+        self, remote: RemoteRegistry, app: str, release: Release
+    ) -> None:
+        for _ in range(2):
+            login = remote.login()
+            if login is not None:
+                name = oci_reference.parse(remote.name(app, release.sha))
+                assert login.server.removeprefix("https://").rstrip("/") == name.registry
+                assert login.username and login.password
+                assert login.password not in repr(login)
+
+    def test_what_another_pushed_is_found_by_its_name(
+        self, provider: Registry, remote: RemoteRegistry, app: str, build: Build, push: Push
+    ) -> None:
+        pushed = push(build(a_release(app)))
+        name = oci_reference.parse(remote.name(app, pushed.tag))
+        by_tag, by_digest, both = (
+            str(replace(name, tag=tag, digest=digest))
+            for tag, digest in ((name.tag, ""), ("", pushed.digest), (name.tag, pushed.digest))
+        )
+        for reference in (by_tag, by_digest, both):
+            other = a_release(app)
+            again = push(Image(app, other.sha, "", pushed.image_id, f"registry:{reference}"))
+            assert (again.digest, again.image_id) == (pushed.digest, pushed.image_id)
+            found = provider.find(other)
+            assert found is not None and found.digest == pushed.digest
+
+    def test_what_nobody_pushed_cannot_be_taken(
+        self, provider: Registry, remote: RemoteRegistry, app: str, release: Release
+    ) -> None:
+        absent = remote.name(app, a_release(app).sha)
+        with explained():
+            provider.push(Image(app, release.sha, "", "", f"registry:{absent}"))
+        assert provider.find(release) is None
+
+    def test_an_alias_moves(
+        self, provider: Registry, remote: RemoteRegistry, app: str, build: Build, push: Push
+    ) -> None:
+        first, second = (push(build(a_release(app), text)) for text in ("one", "two"))
+        for tag in ("branch-main", "cache-main"):
+            for image in (first, second, second):
+                remote.alias(image, tag)
+                assert {one.tag: one.digest for one in provider.list()}[tag] == image.digest
+            provider.delete(replace(second, tag=tag))
+        assert {one.tag for one in provider.list()} == {first.tag, second.tag}
+
+    def test_the_tag_of_a_release_is_no_alias(
+        self, provider: Registry, remote: RemoteRegistry, app: str, build: Build, push: Push
+    ) -> None:
+        release = a_release(app)
+        first, second = push(build(release)), push(build(a_release(app), "two"))
+        with pytest.raises(Refused):
+            remote.alias(second, release.sha)
+        found = provider.find(release)
+        assert found is not None and found.digest == first.digest
+
+    def test_only_what_was_pushed_has_an_alias(
+        self, provider: Registry, remote: RemoteRegistry, release: Release, build: Build
+    ) -> None:
+        self.need_the_real_thing()
+        with explained():
+            remote.alias(build(release), "branch-main")
+        assert "branch-main" not in [one.tag for one in provider.list()]
+
+    def test_deleting_one_of_two_tags_leaves_the_other(
+        self,
+        provider: Registry,
+        remote: RemoteRegistry,
+        release: Release,
+        build: Build,
+        push: Push,
+        tmp_path: Path,
+    ) -> None:
+        image = push(build(release))
+        alias = replace(image, tag="branch-main")
+        remote.alias(image, alias.tag)
+        provider.delete(alias)
+        assert [one.tag for one in provider.list()] == [release.sha]
+        remote.alias(image, alias.tag)
+        provider.delete(image)
+        assert provider.find(release) is None
+        assert [one.tag for one in provider.list()] == [alias.tag]
+        if not self.stand_in:
+            provider.pull(alias, tmp_path / "pulled")
+        provider.delete(alias)
+        assert list(provider.list()) == []
