@@ -43,6 +43,7 @@ SLOW = (
     "tests/steps/",
     "tests/testing/",
     "tests/plugins/test_gates.py",
+    "tests/builtin/farm/test_worker.py",
     "tests/builtin/test_dynamodb.py",
     "tests/builtin/test_cloudformation.py",
 )
@@ -54,6 +55,7 @@ DOCKER = (
     "tests/testing/test_engines.py",
     "tests/local/test_container.py",
     "tests/local/test_engine.py",
+    "tests/builtin/farm/test_real.py",
     "tests/e2e/test_docker.py",
     "tests/test_docker_registry.py",
 )

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from fearless import dockerfile, names
+from fearless import dockerfile
+from fearless.branch_alias import alias_branch
 from fearless.context import Context
 from fearless.dockerfile_lint import lint
-from fearless.errors import ConfigError, FearlessError, Refused, explain
-from fearless.interfaces import BuildContext, Image, RemoteRegistry
+from fearless.errors import ConfigError, FearlessError, Refused
+from fearless.interfaces import BuildContext, Image
 from fearless.procedure import Done, Procedure
 
 
@@ -40,7 +41,7 @@ class ContainerImage:
                     f"the registry answers {found.digest if found else 'nothing'} for "
                     f"{release.short} after a push of {pushed.digest}; push again with `doit image`"
                 )
-        self._alias(found)
+        alias_branch(project, release, found, self.procedure.report)
         return _done(found)
 
     def _context(self) -> BuildContext:
@@ -76,26 +77,6 @@ class ContainerImage:
                 f"{name}:{warnings[0].line}: {warnings[0].rule}: {warnings[0].what}"
                 f"{f' (and {len(warnings) - 1} more)' if len(warnings) > 1 else ''}; "
                 f'{where} has `lint = "error"`: correct it, or list its rule in `lint_ignore`'
-            )
-
-    def _alias(self, image: Image) -> None:
-        """Let the branch's tag name it, for the next build's cache. Nothing depends on that."""
-        project, release = self.procedure.project, self.procedure.release
-        registry = project.registry
-        if not isinstance(registry, RemoteRegistry):
-            return
-        branch = release.branch or project.git.branch(release.sha)
-        if branch is None:
-            return
-        try:
-            registry.alias(image, names.branch_tag(branch))
-        except Exception as error:
-            explained = explain(error)
-            if explained is None:
-                raise
-            self.procedure.report.line(
-                f"warning: the registry did not take the tag {names.branch_tag(branch)}, so the "
-                f"next build may find less in the cache: {explained}"
             )
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from fearless.builtin.builds.order import Order
-from fearless.builtin.builds.progress import BuildFailed, Progress, Step, one_line
+from fearless.builtin.builds.progress import BuildFailed, EngineLost, Progress, Step, one_line
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -72,7 +72,8 @@ class Classic:
             raise self.progress.late(self.order.timeout)
         raise self.progress.interrupted(
             f"the Docker engine broke off ({broken or 'without a word'}); once it runs again, the "
-            "same command goes on. It was"
+            "same command goes on. It was",
+            EngineLost,
         )
 
     def read(self, event: Mapping[str, Any]) -> None:

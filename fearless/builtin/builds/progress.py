@@ -22,6 +22,10 @@ class BuildFailed(FearlessError):
     """The container did not build; the message names the line, what it said, and the log."""
 
 
+class EngineLost(BuildFailed):
+    """The engine ended the build for no reason of its own: it may well succeed another time."""
+
+
 @dataclass
 class Step:
     """A step as the engine counts them; `instruction` is None for what no line asks for."""
@@ -75,14 +79,14 @@ class Progress:
         said = f": {_short(step.said[-1])}" if step and step.said else ""
         return BuildFailed(f"{where} failed with {one_line(what)}{said} (log: {self.path})")
 
-    def interrupted(self, what: str) -> BuildFailed:
+    def interrupted(self, what: str, kind: type[BuildFailed] = BuildFailed) -> BuildFailed:
         """The error for a build that ended from outside, naming what it was at."""
         during = ""
         if self.steps:
             step = list(self.steps.values())[-1]
             line = f":{step.instruction.line}" if step.instruction else ""
             during = f" at {self.name}{line}: `{_short(step.title)}`"
-        return BuildFailed(f"{one_line(what)}{during} (log: {self.path})")
+        return kind(f"{one_line(what)}{during} (log: {self.path})")
 
     def late(self, seconds: int) -> BuildFailed:
         """The error for a build that was ended after its time."""

@@ -26,8 +26,9 @@ class QueueBuilder:
 
     `queue` names the farm, `<app>-builds` unless given; several apps may share one. `repository`
     is what its workers call this repository, unless it is the app's name. `patience` is how many
-    seconds to wait without a sign of life from any worker. `dockerfile`, `target`, `args` and
-    `timeout` are as of the `docker` builder; workers read them from release.toml at the SHA.
+    seconds to wait without a sign of life from any worker. `dockerfile`, `target`, `args`,
+    `timeout`, `network` and `buildkit` are as of the `docker` builder; workers read them from
+    release.toml at the SHA.
     """
 
     def __init__(
@@ -40,6 +41,8 @@ class QueueBuilder:
         target: str | None = None,
         args: dict[str, str] | None = None,
         timeout: int = 1800,
+        network: str | None = None,
+        buildkit: bool = False,
         patience: float = 60,
     ) -> None:
         self.project = project

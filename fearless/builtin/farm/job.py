@@ -22,10 +22,12 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 from fearless import config, names
+from fearless.branch_alias import alias_branch
 from fearless.builtin.farm.message import InvalidMessage, Options, Order, parse
 from fearless.builtin.farm.mirror import Absent, Mirror
 from fearless.builtin.farm.options import options_of
 from fearless.builtin.farm.redact import Redactor, of_environment
+from fearless.builtin.farm.tail import Tail
 from fearless.errors import ConfigError, FearlessError, Refused, explain
 from fearless.interfaces import BuildContext, Image, Release, RemoteRegistry, Report
 
@@ -44,21 +46,18 @@ class Again(FearlessError):
 
 
 class Lines:
-    """A Report whose lines and notes are what the log is made of."""
+    """A Report for the log: its lines. What is under way is in what the engine itself says."""
 
     def __init__(self, emit: Callable[[str], None]) -> None:
         self._emit = emit
-        self._last = ""
 
     def line(self, text: str) -> None:
-        """A line of the log."""
-        self._emit(text)
+        """A line of the log, unless it repeats the engine."""
+        if not text.startswith("| "):
+            self._emit(text)
 
     def progress(self, label: str, done: int, total: int | None = None, note: str = "") -> None:
-        """What the engine says; a note that is said again is not."""
-        if note and note != self._last:
-            self._last = note
-            self._emit(note)
+        """Nothing."""
 
 
 def perform(order: Order, project: Project, mirror: Mirror, work: Path, report: Report) -> Image:
@@ -81,6 +80,7 @@ def perform(order: Order, project: Project, mirror: Mirror, work: Path, report: 
     if found is not None:
         report.line(f"{found.reference} is in the registry already")
         return found
+    project.git = mirror  # which knows the branches, and the default one
     image = _build(order, release, mirror, project, work, report)
     with _again("the registry"):
         pushed = registry.push(image)
@@ -90,6 +90,7 @@ def perform(order: Order, project: Project, mirror: Mirror, work: Path, report: 
             f"the registry answers {found.digest if found else 'nothing'} after a push of "
             f"{pushed.digest}"
         )
+    alias_branch(project, release, pushed, report)
     return pushed
 
 
@@ -104,7 +105,8 @@ def committed(order: Order, mirror: Mirror, work: Path) -> Options:
 def _build(
     order: Order, release: Release, mirror: Mirror, project: Project, work: Path, report: Report
 ) -> Image:
-    from fearless.builtin.docker import BuildFailed, DockerBuilder, EngineLost
+    from fearless.builtin.builds.progress import BuildFailed, EngineLost
+    from fearless.builtin.docker import DockerBuilder
 
     options = order.options
     parts = [part for part in (options.folder, options.source) if part != "."]
@@ -118,10 +120,14 @@ def _build(
         target=options.target,
         args=dict(options.args),
         timeout=options.timeout,
+        network=options.network,
+        buildkit=options.buildkit,
     )
     with _again("the build", keep=(BuildFailed,)):
+        log = project.directory / "build" / release.sha / "docker.log"
         try:
-            return builder.build(release, BuildContext(context, options.dockerfile), report)
+            with Tail(log, report.line):
+                return builder.build(release, BuildContext(context, options.dockerfile), report)
         except EngineLost as error:
             raise Again(str(error.args[0])) from error
 

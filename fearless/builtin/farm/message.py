@@ -69,6 +69,8 @@ class Options(BaseModel):
     target: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]{0,127}$")] | None = None
     args: dict[ArgName, ArgValue] = Field(default_factory=dict, max_length=64)
     timeout: int = Field(1800, ge=1, le=39600)
+    network: Literal["bridge", "default", "none"] | None = None
+    buildkit: bool = False
 
     def digest(self) -> str:
         """Eight hex digits: equal options have equal ones."""

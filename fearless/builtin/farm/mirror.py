@@ -15,6 +15,7 @@ from fearless.git import Failed, Git
 
 TIMEOUT = 900
 REFS = ("+refs/heads/*:refs/remotes/origin/*", "+refs/tags/*:refs/tags/*")
+_HEAD = re.compile(r"^ref: refs/heads/(\S+)\tHEAD$", re.MULTILINE)
 
 
 class Absent(FearlessError):
@@ -47,6 +48,7 @@ class Mirror(Git):
             for left in self.root.glob(".git/**/*.lock"):  # of a fetch that was killed
                 left.unlink(missing_ok=True)
             self._run("fetch", "--quiet", "--prune", "--no-tags", "--", self.url, *REFS)
+            self._follow_head()
             if not self._knows(sha):
                 raise Absent(
                     f"commit {sha[:10]} is not in repository {self.name}: push it there, and "
@@ -59,6 +61,13 @@ class Mirror(Git):
             return self._bytes("cat-file", "blob", f"{sha}:{path}")
         except Failed:
             raise Absent(f"commit {sha[:10]} of {self.name} has no {path}") from None
+
+    def _follow_head(self) -> None:
+        """Know the default branch, as a clone does."""
+        match = _HEAD.search(self._run("ls-remote", "--symref", "--", self.url, "HEAD"))
+        if match:
+            remote = "refs/remotes/origin"
+            self._run("symbolic-ref", f"{remote}/HEAD", f"{remote}/{match[1]}")
 
     def _knows(self, sha: str) -> bool:
         if not re.fullmatch(r"[0-9a-f]{40}", sha):

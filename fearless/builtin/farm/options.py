@@ -10,7 +10,7 @@ from fearless.builtin.farm.message import Options
 from fearless.config import ConfigFile
 from fearless.errors import ConfigError
 
-BUILT = ("dockerfile", "target", "args", "timeout")
+BUILT = ("dockerfile", "target", "args", "timeout", "network", "buildkit")
 """The settings of `[container]` that a build depends on."""
 
 
