@@ -103,7 +103,7 @@ def _install(instruction: Instruction, copied: int) -> Iterator[Finding]:
     text = " ".join(instruction.form or (instruction.text,))
     for pattern, files in _INSTALLS.items():
         match = re.search(rf"(?:^|[\s;&|(/])({pattern})(?=[\s;&|)]|$)([^;&|]*)", text)
-        if match is None or _LOCAL.fullmatch(match[2].strip()):
+        if match is None or _LOCAL.fullmatch(re.sub("[\"']", "", match[2]).strip()):
             continue
         first = f"copy {files} alone and install above it" if files else "move it above"
         yield Finding(

@@ -46,6 +46,8 @@ class Classic:
         self.progress = progress
         self.step: Step | None = None
         self.image_id = ""
+        keywords = [instruction.keyword for instruction in order.instructions]
+        self._above_from = keywords.index("FROM")
 
     def run(self, client: DockerClient) -> str:
         """Build; the image's id. Raises BuildFailed."""
@@ -93,6 +95,7 @@ class Classic:
             lines = self.order.instructions
             instruction = lines[number - 1] if number <= len(lines) else None
             self.step = self.progress.begin(number, one_line(match[3]), instruction, number, total)
+            self.step.counts &= number > self._above_from
         elif self.step is not None and text == _CACHED:
             self.step.cached = True
         elif self.step is not None and text and not text.startswith(_NOISE):

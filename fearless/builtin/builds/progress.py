@@ -28,17 +28,16 @@ class EngineLost(BuildFailed):
 
 @dataclass
 class Step:
-    """A step as the engine counts them; `instruction` is None for what no line asks for."""
+    """A step as the engine counts them; `instruction` is None for what no line asks for.
+
+    `counts` is false for what is no work, and so never from the cache: starting from a base image.
+    """
 
     title: str
     instruction: Instruction | None
+    counts: bool = True
     cached: bool = False
     said: deque[str] = field(default_factory=lambda: deque(maxlen=TAIL))
-
-    @property
-    def counts(self) -> bool:
-        """Whether it can come from the cache: starting from a base image is no work."""
-        return self.instruction is None or self.instruction.keyword != "FROM"
 
 
 class Progress:
@@ -65,7 +64,8 @@ class Progress:
         total: int | None,
     ) -> Step:
         """A step begins, or is heard of again."""
-        step = self.steps.setdefault(key, Step(title, instruction))
+        counts = instruction is None or instruction.keyword != "FROM"
+        step = self.steps.setdefault(key, Step(title, instruction, counts))
         self.report.progress("docker build", number, total, title)
         return step
 
