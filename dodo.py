@@ -91,6 +91,16 @@ def task_releases():
     return runbook.releases()
 
 
+def task_images():
+    """Show every container image, and what uses it"""
+    return runbook.images()
+
+
+def task_image_reap():
+    """Delete images that nothing uses: shows which, yes=1 does it; keep=N days=N"""
+    return runbook.image_reap()
+
+
 def task_plugins():
     """Show the plugins, and run what tasks they add"""
     yield from runbook.plugin_tasks()

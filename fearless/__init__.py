@@ -7,6 +7,7 @@ from fearless.hookspecs import hookimpl
 from fearless.interfaces import (
     BuildContext,
     Candidate,
+    Cloud,
     Event,
     Gate,
     Image,
@@ -21,6 +22,7 @@ from fearless.interfaces import (
 __all__ = [
     "BuildContext",
     "Candidate",
+    "Cloud",
     "ConfigError",
     "Event",
     "FearlessError",

@@ -15,10 +15,12 @@ VARIABLES = {
     "sha": "the commit to release: a SHA, tag or branch (default HEAD)",
     "tag": "the git tag to make for it (default release/<date>-<sha7>)",
     "branch": "the branch of a dev stack",
-    "accept_data_loss": "accept_data_loss=1 rolls back although writes cannot be carried back",
+    "accept_data_loss": "accept_data_loss=1 rolls back, or retires, though writes are lost by it",
     "retry": "retry=1 migrates what is in quarantine once more",
     "waive": "the item in quarantine to leave out, as `doit quarantine` names it",
     "reason": "why it may be left out",
+    "keep": "how many of the newest images image_reap leaves, used or not (default 20)",
+    "days": "how many days old an image must be for image_reap to delete it (default 30)",
     "dry": "dry=1 shows what would be done and changes nothing",
     "json": "json=1 prints one JSON object instead of text",
     "yes": "yes=1 asks no questions",
@@ -31,10 +33,12 @@ SWITCHES = (*FLAGS, "accept_data_loss", "retry")
 """All variables that are 0 or 1."""
 
 USES = {
-    **dict.fromkeys("tag image ami stack copy sync gate cutover retire".split(), ("sha", "tag")),
-    **dict.fromkeys("release plan status releases plugins".split(), ("sha", "tag")),
+    **dict.fromkeys("tag image ami stack copy sync gate cutover".split(), ("sha", "tag")),
+    **dict.fromkeys("release plan status releases plugins images".split(), ("sha", "tag")),
+    "image_reap": ("keep", "days"),
     "devstack": ("branch",),
     "drop": ("branch", "sha"),
+    "retire": ("sha", "tag", "accept_data_loss"),
     "rollback": ("sha", "accept_data_loss"),
     "quarantine": ("sha", "tag", "retry", "waive", "reason"),
 }
@@ -46,6 +50,7 @@ MEANT = {
     "branch": "devstack",
     "accept_data_loss": "rollback",
     **dict.fromkeys(("retry", "waive", "reason"), "quarantine"),
+    **dict.fromkeys(("keep", "days"), "image_reap"),
 }
 """The task somebody means who gives a variable to one that does not use it."""
 

@@ -71,10 +71,14 @@ class Gates(_Table):
 
 
 class Retire(_Table):
-    """`[retire]`: keep so many former live stacks; delete none sooner than `soak` seconds."""
+    """`[retire]`: keep so many former live stacks; delete none sooner than `soak` seconds.
+
+    `backup`: tables are backed up before they are deleted.
+    """
 
     keep: int = Field(1, ge=0)
     soak: float = Field(86400, ge=0)
+    backup: bool = True
 
 
 class Devstack(_Table):
@@ -295,6 +299,7 @@ def _hint(annotation: Any, constructor: Any) -> Any:
         return Any
     holder = type("Holder", (), {"__annotations__": {"value": annotation}})
     try:
-        return get_type_hints(holder, globalns=getattr(constructor, "__globals__", {}))["value"]
+        names = getattr(constructor, "__globals__", {})
+        return get_type_hints(holder, globalns=names, include_extras=True)["value"]
     except NameError:
         return Any

@@ -147,6 +147,14 @@ class Runbook:
         """What could not be migrated."""
         return self._verb(self.verbs.quarantine)
 
+    def images(self) -> Task:
+        """Every container image, and what uses it."""
+        return self._verb(self.verbs.images)
+
+    def image_reap(self) -> Task:
+        """Delete the images that nothing uses."""
+        return self._verb(self.verbs.image_reap)
+
     def plugin_tasks(self) -> Iterator[Task]:
         """Show the plugins; and what they add with the `tasks` hook, names checked first."""
         yield {"basename": "plugins", "doc": "Show the plugins", **self._verb(self.verbs.plugins)}
@@ -251,7 +259,9 @@ class Runbook:
             "copy": copy.Copy,
             "sync": lambda procedure: sync.Sync(procedure, asked),
             "cutover": cutover.Cutover,
-            "retire": retire.Retire,
+            "retire": lambda procedure: retire.Retire(
+                procedure, self.variables["accept_data_loss"] == "1"
+            ),
         }
 
     def _steps_of_release(self) -> dict[str, Callable[[Procedure], Step]]:

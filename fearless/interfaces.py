@@ -345,6 +345,19 @@ class Verdict:
 
 
 @dataclass(frozen=True)
+class Late:
+    """What was written to the stack that was left, after its fence.
+
+    `found` were seen this time; of those `applied` were brought over. `conflicts` are all that
+    are not in the live stack, now: for people to put right.
+    """
+
+    found: int = 0
+    applied: int = 0
+    conflicts: int = 0
+
+
+@dataclass(frozen=True)
 class Candidate:
     """What a gate looks at: a stack that is up, its own URL, and how to ask about its data."""
 
@@ -619,6 +632,41 @@ class Journal(Protocol):
         knows any more: one entry for each table with such has `table` and `missing`, which
         says what.
         """
+
+
+@runtime_checkable
+class LateWrites(Protocol):
+    """A data store that reads on what reaches the old stack although it was fenced."""
+
+    def late(self, run: DataRun, report: Report) -> Late:
+        """What was written to `run.source` since the cutover to `run.target`, or the last look.
+
+        Streams keep a day: who looks less often than that learns of it as an error.
+        """
+
+
+@runtime_checkable
+class Backups(Protocol):
+    """A data store that can keep a stack's data beyond the stack."""
+
+    def backup(self, stack: Stack, report: Report) -> Sequence[str]:
+        """Back up every table, and return when all are complete; their ids. Again is the same."""
+
+
+@runtime_checkable
+class Requests(Protocol):
+    """A cloud that counts what a stack's load balancer was asked."""
+
+    def requests(self, stack: Stack, seconds: float) -> int:
+        """The requests of the last `seconds`, health checks not counted."""
+
+
+@runtime_checkable
+class Records(Protocol):
+    """A DNS provider that can tell every name of its zone that leads to a stack."""
+
+    def names(self, target: Stack) -> Sequence[str]:
+        """Every name that points at the stack's load balancer, sorted."""
 
 
 @runtime_checkable

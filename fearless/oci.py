@@ -69,6 +69,16 @@ class Manifest:
         """Everything the manifest refers to."""
         return (self.config, *self.layers)
 
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Manifest:
+        """Read an image manifest; raises CorruptImage for anything else."""
+        try:
+            found = json.loads(data)
+            config, layers = found["config"], tuple(found["layers"])
+        except (ValueError, KeyError, TypeError) as error:
+            raise CorruptImage(f"{digest_of(data)} is not an image manifest ({error!r})") from error
+        return cls(Descriptor.from_json(config), tuple(map(Descriptor.from_json, layers)))
+
     def to_bytes(self) -> bytes:
         """The manifest's bytes: equal manifests are equal bytes."""
         return canonical(
@@ -159,6 +169,24 @@ class Layout:
         path = _publish(stream, self._blobs, lambda found: self._blobs / found)
         return Descriptor(media_type, f"sha256:{path.name}", path.stat().st_size)
 
+    def receive(self, stream: IO[bytes], blob: Descriptor) -> None:
+        """Store what comes as that blob; CorruptImage, and nothing stored, when it is another."""
+
+        def named(found: str) -> Path:
+            if found != hex_of(blob.digest):
+                raise CorruptImage(
+                    f"{blob.digest} was damaged or replaced: what came instead is sha256:{found}"
+                )
+            return self._blobs / found
+
+        _publish(stream, self._blobs, named)
+
+    def has(self, blob: Descriptor) -> bool:
+        """Whether the blob is there, whole and unchanged: every byte is read."""
+        path = self.path(blob.digest)
+        there = path.is_file() and path.stat().st_size == blob.size
+        return there and digest_of_file(path) == blob.digest
+
     def get(self, digest: str) -> bytes:
         """A blob's bytes, checked; for small ones."""
         path = self.path(digest)
@@ -179,7 +207,7 @@ class Layout:
         path = self.path(blob.digest)
         if not path.is_file():
             raise CorruptImage(f"{self.root}: blob {blob.digest} is missing")
-        if path.stat().st_size != blob.size or digest_of_file(path) != blob.digest:
+        if not self.has(blob):
             raise CorruptImage(f"{path}: the bytes do not have the digest in the file's name")
 
     # ------------------------------------------------------------------------ images
@@ -190,13 +218,7 @@ class Layout:
 
     def manifest(self, digest: str) -> Manifest:
         """The manifest of that digest."""
-        data = self._json(digest)
-        if "config" not in data or "layers" not in data:
-            raise CorruptImage(f"{self.root}: {digest} is not an image manifest")
-        return Manifest(
-            Descriptor.from_json(data["config"]),
-            tuple(Descriptor.from_json(layer) for layer in data["layers"]),
-        )
+        return Manifest.from_bytes(self.get(digest))
 
     def config(self, digest: str) -> dict[str, Any]:
         """The configuration of the image whose manifest has that digest."""

@@ -9,6 +9,7 @@ from fearless.errors import FearlessError
 from fearless.lock import Lock
 from fearless.procedure import Procedure, when
 from fearless.project import Project
+from fearless.steps.late import seen, told
 from fearless.steps.way_back import before, way_back
 
 KEPT = 24 * 3600.0
@@ -60,7 +61,7 @@ def collect(procedure: Procedure, at: Callable[[str], Project]) -> dict[str, Any
             deployed = (ledger.get("DEV", str(branch)) or {}).get("sha", stack.sha)
             result["devstacks"].append({**entry, "branch": branch, "sha": deployed})
         elif stack.id in records:
-            result["former"].append(entry)
+            result["former"].append({**entry, "late": seen(ledger, stack.id)})
         else:
             result["candidates"].append(entry)
     if live is not None and result["live"] is None:
@@ -137,6 +138,8 @@ def describe(status: Mapping[str, Any]) -> str:
                 f"  {title:<9}  {entry['release']}  {entry['sha'][:10]}  {entry['stack']}"
                 f"  {entry['url'] or entry['status']}{branch}"
             )
+            if (row := entry.get("late")) and (why := told(row)):
+                lines.append(f"             KEEP IT: {why}")
     lock = status["lock"]
     if lock:
         lines.append(

@@ -72,6 +72,14 @@ class Verbs:
         lines += [f"  [{slot}] {', '.join(sorted(names))}" for slot, names in offers.items()]
         self._runbook.show({"plugins": plugins.origins(), "slots": offers}, "\n".join(lines))
 
+    def images(self) -> None:
+        """Every container image, with what uses it."""
+        from fearless.images import listing
+
+        self._need_cloud()
+        done = listing(self._looking())
+        self._runbook.show(done.data, done.detail)
+
     # ------------------------------------------------------------------ going back
 
     def rollback(self) -> None:
@@ -145,6 +153,18 @@ class Verbs:
         done = self._dropped(procedure)
         runbook.show({**done.data}, f"  drop             {done.detail}")
 
+    def image_reap(self) -> None:
+        """Delete the images that nothing uses; without yes=1, only say which."""
+        from fearless.images import DAYS, KEEP, reap
+
+        runbook = self._runbook
+        keep, days = self._number("keep", KEEP), self._number("days", DAYS)
+        self._need_cloud()
+        procedure = Procedure(runbook.project, runbook.release, runbook.report, runbook.doing)
+        atexit.register(procedure.lock.release)
+        done = reap(procedure, int(keep), days, act=runbook.yes and not runbook.dry)
+        runbook.show(done.data, done.detail)
+
     def _dropped(self, procedure: Procedure) -> Done:
         if procedure.release.kind == "dev":
             from fearless import devstack
@@ -174,6 +194,13 @@ class Verbs:
         self._runbook.project.check()
         if not self._runbook.project.cloud.running():
             raise FearlessError("the cloud does not answer; start it with `fearless local up`")
+
+    def _number(self, name: str, default: float) -> float:
+        """A variable that is a whole number, 0 or more."""
+        given = self._runbook.variables[name]
+        if given and not given.isdecimal():
+            raise ConfigError(f"{name}={given}: {name} is a whole number, 0 or more")
+        return float(given or default)
 
     def _sha(self) -> str:
         """What sha= says: the commit it names, or its own digits when git does not know it."""

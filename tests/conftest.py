@@ -46,18 +46,19 @@ SLOW = (
     "tests/builtin/farm/test_worker.py",
     "tests/builtin/test_dynamodb.py",
     "tests/builtin/test_cloudformation.py",
+    "tests/builtin/registries/",
 )
 """What runs real processes and engines for more than a moment."""
 
 
 DOCKER = (
     "tests/builtin/test_docker.py",
+    "tests/builtin/registries/test_engine_push.py",
     "tests/testing/test_engines.py",
     "tests/local/test_container.py",
     "tests/local/test_engine.py",
     "tests/builtin/farm/test_real.py",
     "tests/e2e/test_docker.py",
-    "tests/test_docker_registry.py",
 )
 """What starts Docker engines, which must not meet on one machine."""
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import pydantic
 import pytest
 
 from fearless import config
@@ -122,6 +123,21 @@ class Quay:
 
 def registry(tmp_path: Path, settings: str) -> config.ConfigFile:
     return read(tmp_path, f'[app]\nname = "x"\n[registry]\nuse = "quay"\n{settings}')
+
+
+class Bounded:
+    def __init__(self, bucket: Annotated[str, pydantic.Field(pattern="^[a-z]+$")] = "x") -> None:
+        self.bucket = bucket
+
+
+def test_a_setting_may_say_what_is_valid(tmp_path: Path) -> None:
+    file = read(tmp_path, '[app]\nname = "shop"\n[registry]\nuse = "b"\nbucket = "Big"\n')
+    with pytest.raises(ConfigError) as caught:
+        config.arguments(Bounded, file.config.registry.settings(), "registry", file)
+    assert str(caught.value) == (
+        "error: release.toml:5: [registry] provider 'b': `bucket` = 'Big': "
+        "string should match pattern '^[a-z]+$'"
+    )
 
 
 def test_settings_become_constructor_arguments(tmp_path: Path) -> None:

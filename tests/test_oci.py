@@ -170,3 +170,31 @@ def test_a_failed_write_leaves_nothing(layout: Layout) -> None:
     with pytest.raises(OSError, match="disk on fire"):
         layout.put_stream(Broken(), oci.LAYER)
     assert not list((layout.root / "blobs" / "sha256").iterdir())
+
+
+def test_what_is_received_is_stored_as_the_blob_it_is_said_to_be(layout: Layout) -> None:
+    blob = oci.Descriptor(oci.LAYER, oci.digest_of(b"layer"), 5)
+    assert not layout.has(blob)
+    layout.receive(io.BytesIO(b"layer"), blob)
+    assert layout.has(blob)
+    layout.path(blob.digest).write_bytes(b"other")
+    assert not layout.has(blob)
+
+
+def test_something_else_is_not_stored(layout: Layout) -> None:
+    blob = oci.Descriptor(oci.LAYER, oci.digest_of(b"layer"), 5)
+    with pytest.raises(CorruptImage, match=f"{blob.digest} was damaged or replaced"):
+        layout.receive(io.BytesIO(b"liar!"), blob)
+    assert list(layout.path(blob.digest).parent.iterdir()) == []
+
+
+@pytest.mark.parametrize("data", [b"", b"[]", b"7", b"{}", b'{"config": {}, "layers": 3}', b"\xff"])
+def test_what_is_no_manifest_is_said_to_be_none(data: bytes) -> None:
+    with pytest.raises(CorruptImage):
+        oci.Manifest.from_bytes(data)
+
+
+def test_a_manifest_is_read_back(layout: Layout, tmp_path: Path) -> None:
+    entry = make(layout, tmp_path)
+    data = layout.get(entry.digest)
+    assert oci.Manifest.from_bytes(data).to_bytes() == data

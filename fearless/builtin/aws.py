@@ -6,10 +6,11 @@ import os
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
 from typing import Any, Protocol
 
 from fearless.errors import ConfigError, FearlessError, NotAuthorised
-from fearless.interfaces import Report
+from fearless.interfaces import Report, Stack
 
 DENIED = frozenset(
     {
@@ -125,6 +126,26 @@ class Aws:
             )
         return found
 
+    def requests(self, stack: Stack, seconds: float) -> int:
+        """What CloudWatch counted at the stack's load balancer; its own health checks are not."""
+        with explained(f"counting requests to {stack.name}"):
+            found = self.client("elbv2").describe_load_balancers()["LoadBalancers"]
+            host = stack.outputs["LoadBalancerDNS"].lower()
+            arn = next((b["LoadBalancerArn"] for b in found if b["DNSName"].lower() == host), "")
+            if not arn:
+                return 0
+            now = datetime.now(UTC)
+            answer = self.client("cloudwatch").get_metric_statistics(
+                Namespace="AWS/ApplicationELB",
+                MetricName="RequestCount",
+                Dimensions=[{"Name": "LoadBalancer", "Value": arn.partition("loadbalancer/")[2]}],
+                StartTime=now - timedelta(seconds=seconds),
+                EndTime=now,
+                Period=period(seconds),
+                Statistics=["Sum"],
+            )
+        return int(sum(point["Sum"] for point in answer["Datapoints"]))
+
     def parameters(self, stack_name: str) -> dict[str, str]:
         """Nothing: the template's defaults are meant for AWS."""
         return {}
@@ -148,6 +169,11 @@ class Aws:
                 except BotoCoreError as error:
                     raise ConfigError(f"[cloud] in release.toml: {error}") from error
             return self._session
+
+
+def period(seconds: float) -> int:
+    """Whole minutes, so that no more than 1,440 points are asked for: CloudWatch's limit."""
+    return 60 * max(1, -(-int(seconds) // (60 * 1440)))
 
 
 def _config(environment: Mapping[str, str]) -> Any:

@@ -10,9 +10,19 @@ from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 from fearless.builtin.aws import explained
-from fearless.builtin.fencing import Fence
+from fearless.builtin.fencing import Fence, table_names
 from fearless.errors import FearlessError, Refused
-from fearless.interfaces import Cloud, DataRun, DataState, Report, Sample, Stack, Transform, Verdict
+from fearless.interfaces import (
+    Cloud,
+    DataRun,
+    DataState,
+    Late,
+    Report,
+    Sample,
+    Stack,
+    Transform,
+    Verdict,
+)
 
 if TYPE_CHECKING:
     from fearless.data.engine import Migration
@@ -130,6 +140,18 @@ class DynamoDB:
             raise Refused(f"{run.source.name} can be written: fence it before turning round")
         self._check_closed(run)
         self._migration(run, report).turn()
+
+    def late(self, run: DataRun, report: Report) -> Late:
+        """What reached the old stack's tables after its fence; see `LateWrites`."""
+        if self.writable(run.source):
+            raise Refused(f"{run.source.name} can be written, so nothing in it is late")
+        return self._migration(run, report).late()
+
+    def backup(self, stack: Stack, report: Report) -> Sequence[str]:
+        """On-demand backups of every table of the stack, complete; their ARNs. See `Backups`."""
+        from fearless.builtin.backup import back_up
+
+        return back_up(self._cloud.client("dynamodb"), table_names(stack), report)
 
     def sample(self, run: DataRun, count: int, report: Report) -> Sequence[Sample]:
         """Try the transforms on some items of each table that has any, writing nothing."""

@@ -69,6 +69,21 @@ class Route53:
                 raise Refused(self._moved(now, before))
             self._wait_in_sync(self._swap(zone, record, wanted, before))
 
+    def names(self, target: Stack) -> list[str]:
+        """Every name of the zone that leads to the stack's load balancer, sorted."""
+        host = normal(target.outputs["LoadBalancerDNS"])
+        with explained(f"looking for names of {target.name}"):
+            zone = self._find_zone()
+            if zone is None:
+                return []
+            pages = self._api.get_paginator("list_resource_record_sets").paginate(HostedZoneId=zone)
+            return sorted(
+                normal(record["Name"])
+                for page in pages
+                for record in page["ResourceRecordSets"]
+                if host in points_at(record).split(", ")
+            )
+
     def _swap(self, zone: str, record: Record | None, wanted: Record, expected: str | None) -> str:
         """Delete exactly `record` and create `wanted`, both or neither; the change's id."""
         from botocore.exceptions import ClientError

@@ -8,19 +8,26 @@ from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
-from fearless.data.claim import settled_at
-from fearless.data.copy import COUNTS
+from fearless.data.comparing import known, verify, verify_still
+from fearless.data.context import Table
+from fearless.data.copying import copy
 from fearless.data.crew import Inline
+from fearless.data.draining import drain, new_marks
+from fearless.data.ending import end_generation
+from fearless.data.following import catch_up, follow_for
 from fearless.data.heartbeat import Heartbeat
 from fearless.data.job import Clients, Endpoint, Engine, Job, Pair
 from fearless.data.lease import Lease
 from fearless.data.machinery import Machinery
-from fearless.data.membership import Membership, quiet_at, workers
+from fearless.data.membership import Membership
 from fearless.data.position import Gap, Missing, check_no_expiry, check_position, check_tables, fix
+from fearless.data.repairing import repair
 from fearless.data.session import Session
 from fearless.data.settings import Settings
 from fearless.data.signals import Signals
 from fearless.data.state import Row, StateTable
+from fearless.data.stragglers import Stragglers
+from fearless.data.summary import COPY_AGAIN, NO_WAY_BACK, in_quarantine, new_meta, summary
 from fearless.data.tablekit import Tables, same_code
 from fearless.data.tables import TableInfo, show
 from fearless.data.turn import turn
@@ -28,14 +35,13 @@ from fearless.data.unit import Crew
 from fearless.data.work import Threads
 from fearless.data.worker import FAILURES, Worker, run_key
 from fearless.errors import FearlessError, Refused
-from fearless.interfaces import DataState, Report, Transform, Verdict
+from fearless.interfaces import DataState, Late, Report, Transform, Verdict
 
 __all__ = ["Clients", "Machinery", "Migration", "Pair"]
 
 SEGMENT_BYTES = 64 * 1024 * 1024
 MAX_AGE = 3600.0
 """Seconds for which a comparison counts (the design's guard for a cutover)."""
-WAY_OUT = "copying again starts over from a new position into the same tables"
 
 
 def _nothing() -> None:
@@ -87,6 +93,7 @@ class Migration:
         )
         self._reader = self._tables.caller(lambda: None)
         self._halt = threading.Event()
+        self._way_out = NO_WAY_BACK if back else COPY_AGAIN
 
     # ------------------------------------------------------------------ what callers use
 
@@ -110,10 +117,10 @@ class Migration:
                 self._begin(lease)
             if lease.meta["phase"] == "copying":
                 with self._breaking(lease):
-                    self._session(lease).copy(int(lease.meta["segments"]))
+                    copy(self._session(lease), int(lease.meta["segments"]))
                     self._check_positions(lease)
                     lease.update({"phase": "replay"})
-            return self._summary(lease.meta, lease.meta["reason"])
+            return self._summary(lease.meta)
 
     def follow(self, until: Callable[[], bool] | None = None) -> DataState:
         """Apply what changed until caught up; `broken` is returned, and said, not raised.
@@ -126,7 +133,7 @@ class Migration:
                     self._follow(session)
                     if until is not None:
                         self._go_on(lease, session, until)
-            return self._summary(lease.meta, lease.meta["reason"])
+            return self._summary(lease.meta)
 
     def drain(self) -> DataState:
         """With the source fenced: apply everything, proven by sentinels. Raises when it cannot."""
@@ -138,10 +145,10 @@ class Migration:
             if session is not None:
                 with self._breaking(lease):
                     self._follow(session)
-                    session.drain(self.settings.drain)
+                    drain(session, self.settings.drain)
             if lease.meta["phase"] == "broken":
-                raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
-            return replace(self._summary(lease.meta, ""), lag=0.0)
+                raise Refused(f"{lease.meta['reason']}; {self._way_out}")
+            return replace(self._summary(lease.meta), lag=0.0)
 
     @property
     def verified(self) -> bool:
@@ -161,23 +168,23 @@ class Migration:
         """
         with self._replaying(inline=still) as (lease, session):
             if session is None:
-                raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
+                raise Refused(f"{lease.meta['reason']}; {self._way_out}")
             with self._breaking(lease):
-                if still and session.known(MAX_AGE):
-                    return session.verify_still()
-                session.catch_up()
-                result, one_way = session.verify()
+                if still and known(session, MAX_AGE):
+                    return verify_still(session)
+                catch_up(session)
+                result, one_way = verify(session)
                 lease.update({"irreversible": one_way})
                 return result
-            raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
+            raise Refused(f"{lease.meta['reason']}; {self._way_out}")
 
     def repair(self) -> Verdict:
         """Make every item that differs, and every quarantined one, T(source) again; verify."""
         with self._replaying() as (lease, session):
             if session is not None:
                 with self._breaking(lease):
-                    session.catch_up()
-                    session.repair()
+                    catch_up(session)
+                    repair(session)
         return self.verify()
 
     def quarantine(self) -> list[Row]:
@@ -186,7 +193,7 @@ class Migration:
         if meta is None or not meta["generation"]:
             return []
         rows = self._state.rows(self._reader, int(meta["generation"]), "T#")
-        return [row for row in rows if _in_quarantine(row)]
+        return [row for row in rows if in_quarantine(row)]
 
     def retry(self, wanted: Callable[[Row], bool] = bool) -> list[Row]:
         """Try to migrate quarantined items again; those that are left."""
@@ -209,8 +216,8 @@ class Migration:
             raise Refused("a way back has no way back of its own")
         with self._replaying(inline=True) as (lease, session):
             if session is None:
-                raise Refused(f"{lease.meta['reason']}; {WAY_OUT}")
-            token = session.new_marks()
+                raise Refused(f"{lease.meta['reason']}; {self._way_out}")
+            token = new_marks(session)
             positions = {
                 name: turn(table, self.settings.drain, token)
                 for name, table in session.tables.items()
@@ -228,6 +235,34 @@ class Migration:
             with self._lease(state) as lease:
                 lease.update({"phase": "none", "reason": why})
                 self._end_generation(lease, state)
+
+    def late(self, seconds: float = 0.0) -> Late:
+        """What reached the side that was left, after the cutover; looked for so long.
+
+        It is brought over only when nothing leads back: what the way back writes looks the same.
+        """
+        meta = self._state.meta(self._reader)
+        if self._back or meta is None or meta["phase"] not in ("turned", "replay"):
+            raise Refused("nothing has gone over, so nothing can be late")
+        tables = self._tables.make(meta, lambda: None)
+        back = self._way_back()
+        watch = Stragglers(list(tables.values()), self._report, write=not back, back=back)
+        seen = watch.watch(seconds)
+        return Late(seen.applied + seen.conflicts, seen.applied, watch.conflicts())
+
+    def _way_back(self) -> dict[str, Table]:
+        """The tables of the way back; none where nothing leads back."""
+        state = StateTable(self._clients.state, self._state_table, run_key(self._run, True))
+        meta = state.meta(self._reader)
+        if meta is None or meta["phase"] == "none":
+            return {}
+        there = self._clients
+        clients = replace(
+            there, source=there.target, streams=there.target_streams, target=there.source
+        )
+        pairs = [Pair(pair.name, pair.target, pair.source) for pair in self._pairs]
+        kit = Tables(pairs, self._transforms, clients, state, self.settings, self._kit, back=True)
+        return kit.make(meta, lambda: None)
 
     def pause(self, why: str = "") -> None:
         """Let every worker of the run wait before its next write; it may be at work meanwhile."""
@@ -280,7 +315,7 @@ class Migration:
         }
         lease.update(
             {
-                **_new_meta("copying", generation, tables, self._tables.digests()),
+                **new_meta("copying", generation, tables, self._tables.digests()),
                 "segments": max(self.settings.segments, -(-size // SEGMENT_BYTES)),
                 "repair": generation > 1,
                 "one_way": one_way,
@@ -289,30 +324,8 @@ class Migration:
         )
 
     def _end_generation(self, lease: Lease, state: StateTable) -> None:
-        """Wait until no worker of an earlier copy works on: it would write what is old by now."""
-        generation = int(lease.meta["generation"])
-        watcher = self._watcher(state)
-        while generation:
-            rows = state.rows(self._reader, generation, "T#")
-            held = {row["owner"] for row in rows if row.get("owner")}
-            if not [worker for worker in held if not watcher.gone(worker)]:
-                self._wait_dead(lease, state, rows)
-                return
-            lease.guard()
-            self._kit.sleep(self.settings.poll)
-
-    def _wait_dead(self, lease: Lease, state: StateTable, rows: Sequence[Row]) -> None:
-        """Wait until no request of an earlier copy can land any more."""
-        zombie = self.settings.zombie
-        parts = [row for row in rows if "#SEG#" in row["sk"]]
-        dues = [float(row["due"]) for row in rows if "#SUS#" in row["sk"]]
-        ghosts = quiet_at(workers(state, self._reader), zombie)
-        until = max(settled_at(parts, zombie), ghosts, *dues, 0.0)
-        while (left := until - self._kit.wall()) > 0:
-            why = "until the last request of the copy before is dead"
-            self._report.progress("waiting", 0, int(left), why)
-            self._kit.sleep(min(left, 1.0))
-            lease.guard()
+        watcher, kit = self._watcher(state), self._kit
+        end_generation(lease, state, self._reader, watcher, self.settings, kit, self._report)
 
     def _open_back(self, positions: dict[str, Row]) -> None:
         """Begin the run of the way back, or begin it anew after a cutover that was undone."""
@@ -320,13 +333,13 @@ class Migration:
         with self._lease(state) as lease:
             generation = int(lease.meta["generation"]) + 1
             digests = self._tables.digests()
-            lease.update({**_new_meta("replay", generation, positions, digests), "watch": 1})
+            lease.update({**new_meta("replay", generation, positions, digests), "watch": 1})
 
     def _follow(self, session: Session) -> None:
         session.settle_suspects()
-        session.catch_up()
+        catch_up(session)
         if session.lease.meta["repair"]:
-            session.repair()
+            repair(session)
 
     def _go_on(self, lease: Lease, session: Session, until: Callable[[], bool]) -> None:
         checked = self._kit.clock()
@@ -337,7 +350,7 @@ class Migration:
         try:
             with self._hire(inline=False) as crew:
                 while not until():
-                    session.follow_for(30.0, crew, hearts)
+                    follow_for(session, 30.0, crew, hearts)
                     session.settle_suspects()
                     if self._kit.clock() - checked > 60:
                         self._check_positions(lease)
@@ -381,7 +394,7 @@ class Migration:
 
     def _break(self, lease: Lease, reason: str) -> None:
         lease.update({"phase": "broken", "reason": reason})
-        self._report.line(f"broken: {reason}; {WAY_OUT}")
+        self._report.line(f"broken: {reason}; {self._way_out}")
 
     def _lease(self, state: StateTable | None = None) -> Lease:
         kit = self._kit
@@ -422,6 +435,13 @@ class Migration:
             if not forget and int(row.get("generation", 0)) in (0, int(meta["generation"])):
                 raise (Gap if row["kind"] == "gap" else FearlessError)(row["message"])
 
+    def _summary(self, meta: Row, reason: str | None = None) -> DataState:
+        rows = self._state.rows(self._reader, int(meta["generation"]), "T#")
+        if reason is None:
+            reason = meta["reason"]
+        told = f"{reason}; {self._way_out}" if reason else ""
+        return summary(meta, rows, told, self._kit.wall())
+
     def _watcher(self, state: StateTable) -> Membership:
         """Looks at other workers; takes no part itself."""
         kit = self._kit
@@ -443,52 +463,3 @@ class Migration:
                 f"{target.table} is not empty and was not filled by this run (it holds "
                 f"{show(target.key(strange[0]))}): a copy goes into a new stack's empty tables"
             )
-
-    def _summary(self, meta: Row, reason: str) -> DataState:
-        rows = self._state.rows(self._reader, int(meta["generation"]), "T#")
-        parts = [row for row in rows if "#SEG#" in row["sk"]]
-        suspects = [row for row in rows if "#SUS#" in row["sk"]]
-        sums = {name: sum(int(row[name]) for row in parts) for name in COUNTS}
-        return DataState(
-            phase="broken" if reason else "replay" if meta["phase"] == "turned" else meta["phase"],
-            read=sums["read"],
-            written=sums["written"],
-            dropped=sums["dropped"],
-            quarantined=sum(1 for row in rows if _in_quarantine(row) and not row["waived"]),
-            changed=sums["changed"],
-            applied=sum(int(row["applied"]) for row in rows if "#SHARD#" in row["sk"]),
-            lag=max(0.0, self._kit.wall() - meta["caught_up"]) if meta["caught_up"] else None,
-            reason=f"{reason}; {WAY_OUT}" if reason else "",
-            suspects=sum(int(row["count"]) for row in suspects),
-            suspects_due=max((float(row["due"]) for row in suspects), default=0.0),
-            one_way=meta["one_way"] or _not_all(int(meta["irreversible"])),
-        )
-
-
-def _in_quarantine(row: Row) -> bool:
-    return "#Q#" in row["sk"] and bool(row["open"])
-
-
-def _not_all(items: int) -> str:
-    if not items:
-        return ""
-    return f"{items} items would not be what they were after going there and back"
-
-
-def _new_meta(phase: str, generation: int, tables: dict[str, Row], digests: dict[str, str]) -> Row:
-    return {
-        "phase": phase,
-        "reason": "",
-        "generation": generation,
-        "tables": tables,
-        "digests": digests,
-        "repair": False,
-        "caught_up": 0,
-        "sentinels": {},
-        "marks": "",
-        "watch": 0,
-        "verifying": {},
-        "verified": {},
-        "one_way": "",
-        "irreversible": 0,
-    }

@@ -1,9 +1,9 @@
 """Watch the old tables after a cutover: nobody should write them any more, and somebody may.
 
 Their streams are read on from where the drain had come to. Sentinels and expiries by TTL are no
-stragglers. What is found is never lost silently: where the new
-side still is as the old item was, the change is made there, on condition that it still is; anything
-else is a conflict row for people.
+stragglers. What is found is never lost silently: where the new side still is as the old item was,
+the change is made there, on condition that it still is; anything else is a conflict row for people,
+which goes when both sides agree again.
 """
 
 from __future__ import annotations
@@ -24,8 +24,16 @@ from fearless.data.patch import Conflict, patch
 from fearless.data.position import describe_stream
 from fearless.data.state import Row
 from fearless.data.tables import Typed, show
+from fearless.data.touched import Touched
+from fearless.data.verify import differing
 from fearless.errors import FearlessError
 from fearless.interfaces import Report
+
+AT_ONCE = 100
+"""Items compared at once."""
+
+TOLD = ("keep-key", "owned")
+"""The kinds of transforms that tell which new items an old one becomes."""
 
 ROUNDS = 5
 """How often a change that fits neither way is looked at again before it is a conflict."""
@@ -55,18 +63,31 @@ class Seen:
 class Stragglers:
     """Reads the old tables' streams of a run after its cutover.
 
-    `write`: whether changes may be made on the new side; not while anything is carried back, whose
-    echoes look like stragglers.
+    `write`: whether changes may be made on the new side; never while anything is carried back.
+    `back` are the tables of the way back, by name: what it writes to the old side is no straggler.
     """
 
-    def __init__(self, tables: Sequence[Table], report: Report, write: bool = False) -> None:
-        self._watches = [_Watch(table, report, write) for table in tables]
+    def __init__(
+        self,
+        tables: Sequence[Table],
+        report: Report,
+        write: bool = False,
+        back: Mapping[str, Table] | None = None,
+    ) -> None:
+        ways = back or {}
+        self._watches = [
+            _Watch(table, report, write and not ways, ways.get(table.name)) for table in tables
+        ]
         self._report = report
         self._kit = tables[0].machinery if tables else None
 
     def look(self) -> Seen:
         """Read everything there is now."""
         return sum((watch.look() for watch in self._watches), Seen())
+
+    def conflicts(self) -> int:
+        """How many conflicts there are, of all looks; those that both sides agree on again go."""
+        return sum(watch.recheck() for watch in self._watches)
 
     def watch(self, seconds: float, pause: float = 5.0) -> Seen:
         """Look again and again for so long; says so whenever there is a conflict."""
@@ -83,9 +104,9 @@ class Stragglers:
                     "brought over: see the conflicts"
                 )
             left = deadline - self._kit.clock()
-            self._report.progress("watching the old tables", seen.found, None)
             if left <= 0:
                 return seen
+            self._report.progress("watching the old tables", seen.found, None)
             self._kit.sleep(min(pause, left))
 
 
@@ -97,8 +118,9 @@ def conflicts(table: Table) -> list[Row]:
 class _Watch:
     """One table's stream, read on from the checkpoints of the run."""
 
-    def __init__(self, table: Table, report: Report, write: bool) -> None:
+    def __init__(self, table: Table, report: Report, write: bool, back: Table | None) -> None:
         self._table = table
+        self._back = back
         self._report = report
         self._write = write
         self._stream = str(table.position["stream"])
@@ -114,6 +136,42 @@ class _Watch:
             if not row["done"] and (parent is None or parent["done"]):
                 seen += self._read(row)
         return seen
+
+    def recheck(self) -> int:
+        """Drop the conflicts that both sides agree on by now; how many are left."""
+        table, left = self._table, 0
+        for row in conflicts(table):
+            if self._agree(row["key"], row["made"]):
+                table.state.delete(table.reader, table.generation, row["sk"])
+            else:
+                left += 1
+        return left
+
+    def _agree(self, key: Typed, made: Sequence[Typed]) -> bool:
+        """Whether both sides are now what the one makes of the other, in either direction.
+
+        `made` are keys on the new side that an output of the item may have been at.
+        """
+        table = self._table
+        if table.migrate.kind not in TOLD:
+            return False
+        if self._back is not None and not self._amiss([key]):
+            return True
+        old = fetch(table.reader, table.clients.source, table.source, [key])
+        wanted = table.migrate(old.get(table.source.key_id(key)))
+        keys = [table.target.key(output) for output in wanted.outputs.values()]
+        have = fetch(table.reader, table.clients.target, table.target, [*keys, *made])
+        return wanted.failure is None and _same(have, wanted.outputs)
+
+    def _amiss(self, keys: Sequence[Typed]) -> set[bytes]:
+        """Which old items are not what the way back makes of the new side."""
+        back, found = self._back, set()
+        if back is None:
+            return {self._table.source.key_id(key) for key in keys}
+        for start in range(0, len(keys), AT_ONCE):
+            part = [Touched(key, [key]) for key in keys[start : start + AT_ONCE]]
+            found |= {key_id for key_id, (_, wrong) in differing(back, part).items() if wrong}
+        return found
 
     def _load(self) -> None:
         """The shards, each from where the drain (or a watch before this one) had come to."""
@@ -200,43 +258,56 @@ class _Watch:
         return str(answer["ShardIterator"])
 
     def _judge(self, records: Sequence[Mapping[str, Any]]) -> Seen:
+        """Most of what comes while there is a way back was written by it: that is told at once."""
         late = [record for record in records if not _expired(record)]
-        return sum((self._settle(lane) for lane in window(self._table, late).lanes), Seen())
+        lanes = window(self._table, late).lanes
+        if self._back is None or self._table.migrate.kind not in TOLD:
+            return sum((self._settle(lane) for lane in lanes), Seen())
+        amiss = self._amiss([lane.key for lane in lanes])
+        suspicious = [lane for lane in lanes if lane.key_id in amiss]
+        settled = Seen(settled=len(lanes) - len(suspicious))
+        return sum((self._settle(lane) for lane in suspicious), settled)
 
     def _settle(self, lane: Lane) -> Seen:
         """Compare the new side with the item before and after; look again before giving up."""
         table = self._table
-        if table.migrate.kind not in ("keep-key", "owned"):
-            return self._conflict(lane, f"items of a {table.migrate.kind} transform are not told")
+        if table.migrate.kind not in TOLD:
+            why = f"items of a {table.migrate.kind} transform are not told"
+            return self._conflict(lane, why, [])
         new: Typed | None = lane.states[-1]
         before, after = table.migrate(lane.states[0]), table.migrate(new)
+        failure = after.failure or before.failure
+        outputs = {**before.outputs, **after.outputs}
+        keys = {key_id: table.target.key(output) for key_id, output in outputs.items()}
+        made = list(keys.values())
+        if failure:
+            return self._conflict(lane, str(failure), made)
         for number in range(ROUNDS):
-            if after.failure or before.failure:
-                return self._conflict(lane, str(after.failure or before.failure))
-            outputs = {**before.outputs, **after.outputs}
-            keys = {key_id: table.target.key(output) for key_id, output in outputs.items()}
-            have = fetch(table.reader, table.clients.target, table.target, keys.values())
-            if _same(have, after.outputs):
+            have = fetch(table.reader, table.clients.target, table.target, made)
+            if _same(have, after.outputs) or self._agree(lane.key, made):
                 return Seen(settled=1)
             if self._write and _same(have, before.outputs):
                 try:
                     for key_id, key in keys.items():
                         patch(table, key, have.get(key_id), after.outputs.get(key_id))
                 except Conflict as conflict:
-                    return self._conflict(lane, str(conflict.args[0]))
+                    return self._conflict(lane, str(conflict.args[0]), made)
                 self._report.line(f"table {table.name}: a late write to {show(lane.key)} applied")
                 return Seen(applied=1)
             if number + 1 < ROUNDS:
                 table.machinery.sleep(table.settings.poll)
-                if not self._write:
-                    now = fetch(table.reader, table.clients.source, table.source, [lane.key])
-                    after = table.migrate(now.get(table.source.key_id(lane.key)))
-        return self._conflict(lane, "the new item was changed as well")
+        return self._conflict(lane, self._why(_same(have, before.outputs)), made)
 
-    def _conflict(self, lane: Lane, why: str) -> Seen:
+    def _why(self, unchanged: bool) -> str:
+        if unchanged:
+            return "it was not brought over, for what is carried back must stay told apart"
+        return "the new item was changed as well"
+
+    def _conflict(self, lane: Lane, why: str, made: Sequence[Typed]) -> Seen:
         digest = blake2b(self._table.source.key_id(lane.key), digest_size=16).hexdigest()
         sk = f"CONFLICT#{digest}"
-        row = {"key": lane.key, "seq": lane.seq, "why": why, "seen": int(self._table.wall())}
+        seen = int(self._table.wall())
+        row = {"key": lane.key, "seq": lane.seq, "why": why, "made": list(made), "seen": seen}
         before = self._row(sk)
         self._put(sk, row, None if before is None else int(before["v"]))
         self._report.line(

@@ -14,7 +14,7 @@ from fearless.data_command.cutovers import cutover, rollback
 from fearless.data_command.quarantine import listing, retry, waive
 from fearless.data_command.runs import Run
 from fearless.data_command.status import describe
-from fearless.errors import FearlessError, explain
+from fearless.errors import FearlessError, Refused, explain
 from fearless.interfaces import DataState, Verdict
 
 SHOWN = 20
@@ -74,6 +74,28 @@ def _follow(call: Call) -> int:
         [f"caught up: {state.applied:,} changes applied in all{lag}", *_quarantined(state, call)],
     )
     return 0
+
+
+def _watch(call: Call) -> int:
+    """Exit code 1 when something is on the old side only."""
+    call.run.check_begun()
+    if not call.run.back:
+        raise Refused(
+            f"{call.run.options.source} is live, so nothing that is written to it is late: this "
+            "is for after a cutover"
+        )
+    late = call.run.migration(back=False).late(call.args.seconds)
+    old, new = call.run.infos
+    lines = [f"nothing was written to {old.table} after its fence that {new.table} has not"]
+    if late.applied:
+        lines = [f"{late.applied:,} late writes to {old.table} were brought over to {new.table}"]
+    if late.conflicts:
+        lines = [
+            f"{late.conflicts:,} items of {old.table} were written after its fence, and are not "
+            f"what they are in {new.table}: put them right there; `{call.command('watch')}` tells"
+        ]
+    call.out.result(asdict(late), lines)
+    return 1 if late.conflicts else 0
 
 
 def _verify(call: Call) -> int:
@@ -160,6 +182,7 @@ ACTIONS: Mapping[str, Callable[[Call], int]] = {
     "repair": _repair,
     "cutover": cutover,
     "rollback": rollback,
+    "watch": _watch,
     "status": _status,
     "sample": _sample,
     "pause": _pause,

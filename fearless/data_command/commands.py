@@ -36,6 +36,10 @@ COMMANDS: dict[str, Command] = {
         "go back to SRC with everything that was written to DST since",
         "fearless data rollback orders orders-v2",
     ),
+    "watch": (
+        "look for what is still written to the table that was left at the cutover",
+        "fearless data watch orders orders-v2 --seconds 3600",
+    ),
     "status": (
         "how far everything is: segments, shards, lag, quarantine, cutover",
         "fearless data status orders orders-v2",
@@ -121,6 +125,14 @@ def _fill(parser: argparse.ArgumentParser, name: str) -> None:
             default=5.0,
             help="with --forever: write a mark into SRC so often, which is never copied, to see "
             "how long changes take (default 5; 0 for none)",
+        )
+    if name == "watch":
+        parser.add_argument(
+            "--seconds",
+            type=_seconds,
+            metavar="S",
+            default=0.0,
+            help="look again and again for so long (default: once)",
         )
     if name == "pause":
         parser.add_argument("--reason", default="", help="for whoever wonders")

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import tempfile
 from collections.abc import Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from fearless import docker_archive, oci
+from fearless import oci
 from fearless.errors import FearlessError, Refused
-from fearless.interfaces import Image, Release
+from fearless.image_source import opened
+from fearless.interfaces import Image, Release, StoredImage
 
 if TYPE_CHECKING:
     from fearless.project import Project
@@ -40,18 +41,8 @@ class LocalRegistry:
         held = self._held(layout, image)
         if held:
             return held
-        kind, _, source = image.source.partition(":")
-        if kind == "oci":
-            return self._publish(layout, image, oci.Layout(Path(source)), image.digest)
-        if kind == "docker":
-            with tempfile.TemporaryDirectory(dir=self.directory, prefix=".push-") as work:
-                saved = oci.Layout.create(Path(work) / "saved")
-                digest = _save(source, Path(work) / "image.tar", saved)
-                return self._publish(layout, image, saved, digest)
-        raise FearlessError(
-            f"cannot push {image.repository}:{image.tag} from {image.source or 'nowhere'!r}: "
-            "a source is `oci:<layout directory>` or `docker:<image id>`"
-        )
+        with opened(image, work=self.directory) as (source, digest):
+            return self._publish(layout, image, source, digest)
 
     def pull(self, image: Image, into: Path) -> Path:
         """Add the image to the OCI layout `into`, tagged `<repository>:<tag>`; every byte checked.
@@ -77,6 +68,20 @@ class LocalRegistry:
             for tag, entry in sorted(oci.Layout(path.parent).tags().items()):
                 found.append(self._image(repository, tag, entry))
         return found
+
+    def stored(self) -> Sequence[StoredImage]:
+        """Every tagged image with its size and when it was pushed."""
+        found = []
+        for image in self.list():
+            layout = self._layout(image.repository)
+            size = sum(blob.size for blob in layout.manifest(image.digest).blobs)
+            pushed = layout.path(image.digest).stat().st_mtime
+            found.append(StoredImage(image, size, datetime.fromtimestamp(pushed, UTC)))
+        return found
+
+    def deviations(self) -> Sequence[str]:
+        """None: nobody but Fearless sets it up."""
+        return ()
 
     def delete(self, image: Image) -> None:
         """Remove the tag if it still holds that digest, and every blob no tag needs any more."""
@@ -119,10 +124,3 @@ class LocalRegistry:
 
     def _layout(self, repository: str) -> oci.Layout:
         return oci.Layout(self.directory / repository)
-
-
-def _save(image_id: str, archive: Path, layout: oci.Layout) -> str:
-    from fearless.local import engine
-
-    engine.save(engine.require(), image_id, archive)
-    return docker_archive.read(archive, layout).digest

@@ -13,8 +13,9 @@ from fearless.interfaces import DataRun, DataState, Journal, Stack
 from fearless.ledger import Live
 from fearless.procedure import Done
 from fearless.steps.gate import ask, candidate, gates
+from fearless.steps.late import look
 from fearless.steps.switch import Switch, balancer
-from fearless.steps.way_back import check_declared, declared, one_way
+from fearless.steps.way_back import check_declared, declared, one_way, way_back
 
 FRESH = 120.0
 """Seconds a gate's passing counts; older, or ignored with `doit ignore`, it is asked again."""
@@ -68,6 +69,13 @@ class Cutover(Switch):
         if run is not None:
             row = self._seal(run, row)
         return self._open(stack, live, row)
+
+    def _point(self, stack: Stack, live: Live, row: dict[str, Any]) -> Done:
+        """Besides, look at once for what reached the old stack although it was closed."""
+        done = super()._point(stack, live, row)
+        if row.get("from"):
+            look(self.procedure, way_back(self.procedure.project))
+        return done
 
     # ---------------------------------------------------------------- in order
 

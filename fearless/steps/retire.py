@@ -7,10 +7,11 @@ from datetime import UTC, datetime
 from typing import Any, ClassVar
 
 from fearless.errors import Refused
-from fearless.interfaces import Release, Stack
+from fearless.interfaces import Backups, Records, Release, Requests, Stack
 from fearless.procedure import Done, Procedure
+from fearless.steps.late import look, seen, told
 from fearless.steps.switch import balancer
-from fearless.steps.way_back import before
+from fearless.steps.way_back import before, way_back
 
 
 @dataclass(frozen=True)
@@ -27,8 +28,9 @@ class Retire:
 
     name: ClassVar[str] = "retire"
 
-    def __init__(self, procedure: Procedure) -> None:
+    def __init__(self, procedure: Procedure, accept_data_loss: bool = False) -> None:
         self.procedure = procedure
+        self._accept = accept_data_loss
 
     def find(self) -> Done | None:
         """Nothing is left to delete (what is kept, and why, is the detail)."""
@@ -94,16 +96,31 @@ class Retire:
     def delete(self, stack: Stack, record: dict[str, Any]) -> None:
         """Delete one stack, its machine image, and what was kept for it outside."""
         procedure, project = self.procedure, self.procedure.project
-        self.allow(stack, record)
         procedure.change()
+        self._look(stack)
+        self.allow(stack, record)
         procedure.report.line(f"deleting {stack.name}")
         former = before(procedure.ledger, live) if (live := procedure.live()) else None
         if live is not None and former is not None and former.stack_id == stack.id:
             procedure.report.line(f"with it goes the way back from {live.stack}")
+        if project.config.retire.backup and isinstance(project.store, Backups):
+            backups = list(project.store.backup(stack, procedure.report))
+            procedure.ledger.amend(record["sha"], backups=backups)
+            procedure.report.line(f"{len(backups)} tables are backed up")
         project.store.forget(stack)
         self.allow(stack, record)
         project.provisioner.delete(stack, procedure.report)
         self.clear(record)
+
+    def _look(self, stack: Stack) -> None:
+        """Once more at what reached the stack late, if it is the one before the live one."""
+        project = self.procedure.project
+        live = self.procedure.live()
+        former = before(self.procedure.ledger, live) if live else None
+        if live is None or former is None or former.stack_id != stack.id:
+            return
+        at_live = project if live.sha == self.procedure.release.sha else project.export(live.sha)
+        look(self.procedure, way_back(at_live))
 
     def clear(self, record: dict[str, Any]) -> None:
         """Discard the machine image of a stack that is gone, and write the release off."""
@@ -135,6 +152,9 @@ class Retire:
         current = project.dns.current()
         if current == balancer(stack):
             raise Refused(f"{stack.name} is not deleted: {project.domain} points at it")
+        others = project.dns.names(stack) if isinstance(project.dns, Records) else ()
+        if others:
+            raise Refused(f"{stack.name} is not deleted: {', '.join(others)} points at it")
         if current != balancer(successor):
             raise Refused(
                 f"{stack.name} is not deleted: {project.domain} does not point at {live.stack}"
@@ -146,6 +166,22 @@ class Retire:
                 )
         if project.store.writable(stack):
             raise Refused(f"{stack.name} is not deleted: its applications may still write")
+        late = seen(procedure.ledger, stack.id)
+        if late is not None and (why := told(late)) and not self._accept:
+            raise Refused(
+                f"{stack.name} is not deleted: {why}. Put them right in {live.stack}, then run it "
+                "again; or `doit retire accept_data_loss=1` deletes it without them"
+            )
+        self._asked(stack)
+
+    def _asked(self, stack: Stack) -> None:
+        """Refuse while clients still use the old load balancer."""
+        cloud, soak = self.procedure.project.cloud, self.procedure.project.config.retire.soak
+        if soak and isinstance(cloud, Requests) and (count := cloud.requests(stack, soak)):
+            raise Refused(
+                f"{stack.name} is not deleted: its load balancer had {count:,} requests in the "
+                f"last {soak / 3600:.1f} hours ([retire] soak); find who does not follow DNS"
+            )
 
 
 def _kept(old: list[Old]) -> str:

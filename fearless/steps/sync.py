@@ -5,6 +5,7 @@ from __future__ import annotations
 from fearless.errors import FearlessError
 from fearless.interfaces import DataState
 from fearless.procedure import Done, Procedure
+from fearless.steps.late import look
 from fearless.steps.way_back import WayBack, way_back
 
 
@@ -37,7 +38,10 @@ class Sync:
     def make(self) -> Done:
         """Replay production's streams until nothing is left to apply."""
         if self._carries_back():
-            return carry_back(self.procedure, way_back(self.procedure.project))
+            way = way_back(self.procedure.project)
+            done = carry_back(self.procedure, way)
+            look(self.procedure, way)
+            return done
         run = self.procedure.data_run()
         if run is None:
             return Done("no production data yet", {})

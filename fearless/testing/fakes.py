@@ -17,6 +17,7 @@ from fearless.interfaces import (
     DataRun,
     DataState,
     Image,
+    Late,
     MachineImage,
     Release,
     Report,
@@ -214,7 +215,8 @@ class FakeProvisioner:
 class FakeStore:
     """Remembers who may write, and every call; `fail` names a method that is to raise.
 
-    `held` is what is in quarantine, `written` what was written since the turn.
+    `held` is what is in quarantine, `written` what was written since the turn, `later` what
+    reached the old stack after its fence.
     """
 
     log: list[str] = field(default_factory=list)
@@ -226,6 +228,7 @@ class FakeStore:
     held: list[Mapping[str, Any]] = field(default_factory=list)
     samples: list[Sample] = field(default_factory=list)
     written: list[Mapping[str, Any]] = field(default_factory=list)
+    later: Late = field(default_factory=Late)
 
     def _call(self, name: str, stack: Stack | None = None) -> None:
         self.log.append(f"{name} {stack.name}" if stack else name)
@@ -281,6 +284,16 @@ class FakeStore:
         if not found:
             raise Refused(f"{table} {dict(key)} is not in quarantine")
         self.held.remove(found[0])
+
+    def late(self, run: DataRun, report: Report) -> Late:
+        """What the test says."""
+        self._call(f"late {run.source.name} {run.target.name}")
+        return self.later
+
+    def backup(self, stack: Stack, report: Report) -> Sequence[str]:
+        """One, of everything."""
+        self._call("backup", stack)
+        return [f"backup:{stack.id}"]
 
     def sample(self, run: DataRun, count: int, report: Report) -> Sequence[Sample]:
         """What the test says."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -14,9 +15,9 @@ from botocore.exceptions import (
     TokenRetrievalError,
 )
 
-from fearless.builtin.aws import Aws, explained, throttled
+from fearless.builtin.aws import Aws, explained, period, throttled
 from fearless.errors import ConfigError, FearlessError, NotAuthorised
-from fearless.interfaces import Cloud
+from fearless.interfaces import Cloud, Requests, Stack
 from fearless.testing.emulator import Emulator
 from fearless.testing.fakes import SilentReport
 
@@ -165,3 +166,44 @@ def test_what_is_not_about_aws_passes_through() -> None:
         raise KeyError("x")
     assert throttled(refusal("ThrottlingException"))
     assert not throttled(refusal("AccessDenied"))
+
+
+@pytest.mark.usefixtures("endpoint")
+def test_requests_are_what_cloudwatch_counted_lately(emulator: Emulator) -> None:
+    ec2, elb = emulator.client("ec2"), emulator.client("elbv2")
+    vpc = ec2.create_vpc(CidrBlock="10.77.0.0/16")["Vpc"]["VpcId"]
+    subnets = [
+        ec2.create_subnet(VpcId=vpc, CidrBlock=f"10.77.{n}.0/24")["Subnet"]["SubnetId"]
+        for n in range(2)
+    ]
+    made = elb.create_load_balancer(Name="counted", Subnets=subnets)["LoadBalancers"][0]
+    stack = Stack(
+        "s", "arn:s", "CREATE_COMPLETE", "release", "", "", datetime.now(UTC),
+        {"LoadBalancerDNS": made["DNSName"]},
+    )  # fmt: skip
+    cloud = aws()
+    assert isinstance(cloud, Requests)
+    assert cloud.requests(stack, 3600) == 0
+    name = made["LoadBalancerArn"].partition("loadbalancer/")[2]
+    for minutes, count in ((5, 3.0), (30, 4.0), (200, 50.0)):
+        emulator.client("cloudwatch").put_metric_data(
+            Namespace="AWS/ApplicationELB",
+            MetricData=[
+                {
+                    "MetricName": "RequestCount",
+                    "Dimensions": [{"Name": "LoadBalancer", "Value": name}],
+                    "Timestamp": datetime.now(UTC) - timedelta(minutes=minutes),
+                    "Value": count,
+                    "Unit": "Count",
+                }
+            ],
+        )
+    assert cloud.requests(stack, 3600) == 7
+    elb.delete_load_balancer(LoadBalancerArn=made["LoadBalancerArn"])
+    assert cloud.requests(stack, 3600) == 0
+
+
+def test_no_more_points_than_cloudwatch_gives() -> None:
+    assert [period(seconds) for seconds in (1, 3600, 86400, 86401, 14 * 86400)] == [
+        60, 60, 60, 120, 840,
+    ]  # fmt: skip

@@ -265,3 +265,23 @@ def test_names_are_compared_by_whole_labels() -> None:
     assert longest_suffix("example.com", zones) == "example.com"
     assert longest_suffix("example.org", zones) is None
     assert normal(" DualStack.A.Example.com. ") == "a.example.com"
+
+
+def test_every_name_that_leads_to_a_stack(cloud: EmulatorCloud, domain: str, zone: str) -> None:
+    """Whoever else points at a load balancer, in whatever way, is named."""
+    dns = Route53(cloud, domain, f"shop.{domain}", poll=0.01)  # type: ignore[arg-type]
+    assert dns.names(OLD) == []
+    dns.point(OLD, None)
+    for name, kind, value in (
+        ("legacy", "CNAME", OLD.outputs["LoadBalancerDNS"]),
+        ("other", "CNAME", "elsewhere.example"),
+    ):
+        record = {
+            "Name": f"{name}.{domain}.",
+            "Type": kind,
+            "TTL": 60,
+            "ResourceRecords": [{"Value": value}],
+        }
+        change(cloud, zone, "CREATE", record)
+    assert dns.names(OLD) == [f"legacy.{domain}", f"shop.{domain}"]
+    assert dns.names(NEW) == []

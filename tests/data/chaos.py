@@ -134,7 +134,10 @@ class Watched:
 
 
 class Trouble(threading.Thread):
-    """Kills a worker process now and then, or stops one for some seconds, until told to end."""
+    """Kills a worker process now and then, or stops one for some seconds, until told to end.
+
+    `most` times only: who is killed faster than it starts, on a slow machine, never gets anywhere.
+    """
 
     def __init__(
         self,
@@ -142,8 +145,10 @@ class Trouble(threading.Thread):
         seed: int,
         every: float = 0.8,
         stop: tuple[float, float] | None = None,
+        most: int = 8,
     ) -> None:
         super().__init__(name="trouble", daemon=True)
+        self._most = most
         self._engine = engine
         self._rng = random.Random(seed)
         self._every = every
@@ -156,7 +161,7 @@ class Trouble(threading.Thread):
         """Choose one of those at work, again and again."""
         while not self._stopping.wait(self._rng.uniform(0.2, 1.8) * self._every):
             pids = self._engine.pids
-            if not pids:
+            if not pids or self.killed + self.stopped >= self._most:
                 continue
             pid = self._rng.choice(pids)
             with contextlib.suppress(ProcessLookupError):

@@ -30,7 +30,7 @@ from fearless.data.job import Clients, Pair
 from fearless.data.stragglers import Stragglers, conflicts
 from fearless.data.withdrawal import Limits
 from fearless.errors import FearlessError, Refused
-from fearless.interfaces import Transform
+from fearless.interfaces import Late, Transform
 from fearless.owner import boottime
 from fearless.testing.emulator import Emulator
 from tests.data.worlds import Tables
@@ -376,6 +376,34 @@ def test_late_writes_to_the_old_side(sides: Sides) -> None:
     assert conflict["why"] == "the new item was changed as well"
     assert Stragglers(tables, sides.report, write=True).watch(0.1, 0.05).found == 0
     assert "was written on the old side after the fence" in "\n".join(sides.report.lines)
+
+
+@pytest.mark.slow
+def test_late_writes_are_told_from_what_the_way_back_writes(sides: Sides) -> None:
+    close_new_side(sides)
+    sides.tables.fill(10)
+    migration = sides.migration()
+    with pytest.raises(Refused, match="nothing has gone over"):
+        migration.late()
+    migration.copy()
+    put(sides, "source", "a", "late", title="1")
+    sides.cutover().run()
+    put(sides, "target", "a", "new", name="by the new release")
+    put(sides, "target", "a", "again", name="1")
+    put(sides, "target", "a", "again", name="2")
+    key = {"pk": {"S": "s"}, "sk": {"S": "1"}}
+    sides.client.delete_item(TableName=sides.name("target", "b"), Key=key)
+    sides.migration(back=True).follow()
+    assert sides.migration().late() == Late()
+
+    put(sides, "source", "a", "late", title="by somebody who was not stopped")
+    found = sides.migration().late()
+    assert (found.found, found.applied, found.conflicts) == (1, 0, 1)
+    assert get(sides, "target", "a", "late")["name"] == {"S": "1"}
+    assert sides.migration().late().conflicts == 1
+    assert "was not brought over" in "\n".join(sides.report.lines)
+    put(sides, "target", "a", "late", name="by somebody who was not stopped")
+    assert sides.migration().late() == Late()
 
 
 def put(sides: Sides, side: str, table: str, key: str, **values: str) -> None:

@@ -44,6 +44,13 @@ def test_over_and_back(shell: Shell, switch: Switch) -> None:
     assert "o-9" in shell.items(shell.source)
     assert shell.run("verify")[0].startswith("equal: ")
     assert "way back" in shell.run("status")[0]
+    watched = shell.run("watch")[0]
+    assert watched.startswith(f"nothing was written to {shell.source} after its fence"), watched
+    late = {"id": {"S": "o-0"}, "title": {"S": "by somebody who was not stopped"}}
+    shell.client.put_item(TableName=shell.source, Item=late)
+    assert shell.json("watch", code=1)["conflicts"] == 1
+    shell.client.put_item(TableName=shell.target, Item={"id": late["id"], "name": late["title"]})
+    assert shell.json("watch")["conflicts"] == 0
     out, _ = shell.run("rollback", "--yes")
     assert out.startswith(f"DONE: {shell.source} is live; writes were refused for ")
     assert shell.items(shell.source)["o-9"] == {

@@ -21,7 +21,7 @@ def checkout(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
 
 PROCEDURE = "tag image ami stack copy sync gate cutover retire release devstack drop".split()
 
-VERBS = "rollback plan quarantine status releases plugins".split()
+VERBS = "rollback plan quarantine status releases images image_reap plugins".split()
 
 
 def test_list_is_the_procedure_and_quick(checkout: Checkout) -> None:
@@ -68,6 +68,10 @@ def test_nothing_heavy_is_imported_for_a_list(checkout: Checkout) -> None:
         (["rollback"], "the cloud does not answer; start it with `fearless local up`"),
         (["quarantine", "branch=x"], "quarantine does not use branch="),
         (["drop"], "drop needs a branch or a commit"),
+        (["image", "keep=3"], "image does not use keep=; did you mean `doit image_reap keep=3`?"),
+        (["image_reap", "days=-1"], "days=-1: days is a whole number, 0 or more"),
+        (["image_reap", "keep=few"], "keep=few: keep is a whole number, 0 or more"),
+        (["images"], "the cloud does not answer; start it with `fearless local up`"),
         (["drop", "branch=x", "sha=HEAD"], "drop needs one of the two"),
     ],
 )

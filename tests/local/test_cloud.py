@@ -326,12 +326,9 @@ def test_stop_and_up_keep_everything(tmp_path: Path) -> None:
         tables = kit.client("dynamodb")
         assert "Item" in tables.get_item(TableName=outputs["Table"], Key={"id": {"S": "kept"}})
         assert kit.client("ssm").describe_document(Name="kept")["Document"]["Name"] == "kept"
-        renewed = tables.describe_table(TableName=outputs["Table"])["Table"]["LatestStreamArn"]
-        assert renewed != stream
-        streams = kit.client("dynamodbstreams")
-        assert streams.describe_stream(StreamArn=renewed)["StreamDescription"]
-        with pytest.raises(streams.exceptions.ResourceNotFoundException):
-            streams.describe_stream(StreamArn=stream)
+        found = tables.describe_table(TableName=outputs["Table"])["Table"]["LatestStreamArn"]
+        assert found == stream
+        assert kit.client("dynamodbstreams").describe_stream(StreamArn=stream)["StreamDescription"]
 
         check_only_loopback(kit)
         check_sigkill(kit, outputs)

@@ -16,6 +16,7 @@ from botocore.exceptions import ClientError
 from fearless.errors import ConfigError
 from fearless.http import request
 from fearless.local import emulator as launcher
+from fearless.testing.emulator import running
 
 TEMPLATE = (Path(__file__).parent / "full_stack.yaml").read_text()
 ACCOUNT = "000000000000"
@@ -364,3 +365,47 @@ def test_another_ministack_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatc
     monkeypatch.setattr(launcher, "version", lambda name: "1.4.21")
     with pytest.raises(ConfigError, match=r"needs ministack 1\.5\.33, found 1\.4\.21: run `pip"):
         launcher.check_version()
+
+
+def test_streams_outlive_a_restart(tmp_path: Path) -> None:
+    """Records, positions and the order of what comes after: whoever followed goes on."""
+
+    def put(client: Any, number: int) -> None:
+        item = {"id": {"S": "a"}, "n": {"N": str(number)}, "raw": {"B": bytes([number, 0])}}
+        client.put_item(TableName="kept", Item=item)
+
+    def records(emulator: Any, **position: str) -> list[dict[str, Any]]:
+        streams = emulator.client("dynamodbstreams")
+        arn = emulator.client("dynamodb").describe_table(TableName="kept")["Table"][
+            "LatestStreamArn"
+        ]
+        (shard,) = streams.describe_stream(StreamArn=arn)["StreamDescription"]["Shards"]
+        iterator = streams.get_shard_iterator(StreamArn=arn, ShardId=shard["ShardId"], **position)[
+            "ShardIterator"
+        ]
+        found: list[dict[str, Any]] = streams.get_records(ShardIterator=iterator)["Records"]
+        return [record["dynamodb"] for record in found]
+
+    with running(tmp_path) as first:
+        client = first.client("dynamodb")
+        client.create_table(
+            TableName="kept",
+            KeySchema=[{"AttributeName": "id", "KeyType": "HASH"}],
+            AttributeDefinitions=[{"AttributeName": "id", "AttributeType": "S"}],
+            BillingMode="PAY_PER_REQUEST",
+            StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_AND_OLD_IMAGES"},
+        )
+        for number in range(3):
+            put(client, number)
+        before = records(first, ShardIteratorType="TRIM_HORIZON")
+    with running(tmp_path) as second:
+        put(second.client("dynamodb"), 3)
+        after = records(
+            second,
+            ShardIteratorType="AFTER_SEQUENCE_NUMBER",
+            SequenceNumber=before[0]["SequenceNumber"],
+        )
+    assert [image["NewImage"]["n"]["N"] for image in before] == ["0", "1", "2"]
+    assert after[:2] == before[1:]
+    assert after[2]["NewImage"]["raw"]["B"] == b"\3\0"
+    assert int(after[2]["SequenceNumber"]) > int(before[-1]["SequenceNumber"])

@@ -66,6 +66,7 @@ def test_the_order_that_loses_nothing(world: World) -> None:
         "turn",
         f"fence {old.name}",
         f"open {new.name}",
+        f"late {old.name} {new.name}",
     ]
     assert world.store.writers == {new.id}
     assert done.data["write_pause"] >= 0
@@ -131,7 +132,7 @@ def sealed(world: World, letter: str) -> None:
 
 
 def test_killed_once_the_old_stack_is_closed_for_good_it_goes_forward(world: World) -> None:
-    first_release(world)
+    old = first_release(world)
     new = copied(world)
     sealed(world, "b")
     assert world.store.writers == set()
@@ -141,7 +142,7 @@ def test_killed_once_the_old_stack_is_closed_for_good_it_goes_forward(world: Wor
     assert GateStep(again, "data").find() is not None
     Trusting(again).make()
     assert world.store.writers == {new.id}
-    assert world.store.log == [f"open {new.name}"]
+    assert world.store.log == [f"open {new.name}", f"late {old.name} {new.name}"]
 
 
 def test_killed_between_the_pointer_and_the_rights_it_goes_forward(world: World) -> None:

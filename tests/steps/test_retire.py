@@ -7,9 +7,11 @@ from typing import Any
 
 import pytest
 
-from fearless.errors import Refused
-from fearless.interfaces import Stack
+from fearless.errors import FearlessError, Refused
+from fearless.interfaces import Late, Stack
+from fearless.status import collect, describe
 from fearless.steps.retire import Retire
+from fearless.testing.fakes import FakeCloud, FakeDns
 
 from .conftest import World
 from .test_cutover import Trusting, copied, first_release
@@ -64,8 +66,10 @@ def old(world: World) -> tuple[Stack, dict[str, Any]]:
 
 
 def refuse(world: World, stack: Stack, record: dict[str, Any], reason: str) -> None:
+    procedure = world.procedure("b")
     with pytest.raises(Refused, match=reason):
-        Retire(world.procedure("b")).delete(stack, record)
+        Retire(procedure).delete(stack, record)
+    procedure.lock.release()
     assert world.provisioner.deleted == []
 
 
@@ -116,3 +120,90 @@ def test_a_stack_a_dev_stack_is_being_filled_from(
     refuse(world, *old, "shop-d-x is being filled from it")
     ledger.put("DEV", "x", {**row, "data": "arn:dev"})
     Retire(world.procedure("b")).delete(*old)
+
+
+# ------------------------------------------------------------------ what reached it late
+
+
+def test_every_cutover_and_retirement_looks_for_late_writes(
+    world: World, old: tuple[Stack, dict[str, Any]]
+) -> None:
+    live = world.procedure("b").live_stack()
+    assert live is not None
+    looked = f"late {old[0].name} {live.name}"
+    assert world.store.log.count(looked) == 1
+    Retire(world.procedure("b")).delete(*old)
+    assert world.store.log.count(looked) == 2
+    assert world.store.log.index(f"backup {old[0].name}") > world.store.log.index(looked)
+    record = world.procedure("b").ledger.release(old[0].sha)
+    assert record is not None
+    assert record["backups"] == [f"backup:{old[0].id}"]
+
+
+def test_a_stack_with_writes_that_are_nowhere_else(
+    world: World, old: tuple[Stack, dict[str, Any]]
+) -> None:
+    world.store.later = Late(2, 0, 2)
+    refuse(world, *old, "2 writes that reached it after its fence are nowhere else.*accept_data")
+    status = collect(world.procedure("b"), lambda sha: world.project)
+    assert status["former"][0]["late"]["conflicts"] == 2
+    assert "KEEP IT: 2 writes that reached it" in describe(status)
+    Retire(world.procedure("b"), accept_data_loss=True).delete(*old)
+    assert world.provisioner.deleted == [old[0].id]
+
+
+def test_it_is_deleted_once_they_were_put_right(
+    world: World, old: tuple[Stack, dict[str, Any]]
+) -> None:
+    world.store.later = Late(1, 0, 1)
+    refuse(world, *old, "1 writes that reached it")
+    world.store.later = Late()
+    Retire(world.procedure("b")).delete(*old)
+    assert world.provisioner.deleted == [old[0].id]
+
+
+def test_what_could_not_be_looked_at_is_not_taken_for_nothing(
+    world: World, old: tuple[Stack, dict[str, Any]]
+) -> None:
+    live = world.procedure("b").live_stack()
+    assert live is not None
+    world.store.fail = f"late {old[0].name} {live.name}"
+    refuse(world, *old, "is not known since .*: late .* failed")
+
+
+def test_nothing_is_deleted_without_its_backup(
+    world: World, old: tuple[Stack, dict[str, Any]]
+) -> None:
+    world.store.fail = "backup"
+    with pytest.raises(FearlessError, match="backup failed"):
+        Retire(world.procedure("b")).delete(*old)
+    assert world.provisioner.deleted == []
+
+
+def test_a_stack_that_other_names_lead_to(world: World, old: tuple[Stack, dict[str, Any]]) -> None:
+    class Zone(FakeDns):
+        def names(self, target: Stack) -> list[str]:
+            return [f"old.{world.app}.localhost"] if target.id == old[0].id else []
+
+    zone = Zone()
+    zone.target = world.dns.target
+    world.project.using(dns=zone)
+    refuse(world, *old, rf"old\.{world.app}\.localhost points at it")
+
+
+def test_a_load_balancer_that_is_still_asked(
+    world: World, old: tuple[Stack, dict[str, Any]]
+) -> None:
+    class Counting(FakeCloud):
+        count = 7
+
+        def requests(self, stack: Stack, seconds: float) -> int:
+            return self.count if (stack.id, seconds) == (old[0].id, 3600) else 0
+
+    world.settings(keep=0, soak=3600)
+    cloud = Counting({"dynamodb": world.cloud.client("dynamodb")})
+    world.project.using(cloud=cloud)
+    refuse(world, *old, r"had 7 requests in the last 1\.0 hours")
+    cloud.count = 0
+    Retire(world.procedure("b")).delete(*old)
+    assert world.provisioner.deleted == [old[0].id]

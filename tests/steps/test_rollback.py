@@ -487,7 +487,7 @@ def test_sync_carries_back_when_it_is_asked_for(world: World, stacks: tuple[Stac
     assert step.find() is None
     assert step.name == "sync back"
     assert f"3 changes carried back to {stacks[0].name}, lag 0.1 s" in step.make().detail
-    assert world.store.log == ["follow back"]
+    assert world.store.log == ["follow back", f"late {stacks[0].name} {stacks[1].name}"]
 
 
 def test_sync_of_a_way_back_that_is_cut(world: World, cut: tuple[Stack, Stack]) -> None:

@@ -28,10 +28,13 @@ class Challenge:
 
     def url(self, scopes: tuple[str, ...], login: Login | None) -> str:
         """Where to get a Bearer token for what was asked for and for `scopes`."""
-        asked = self.parameters.get("scope", "").split()
+        rights: dict[str, set[str]] = {}
+        for scope in (*self.parameters.get("scope", "").split(), *scopes):
+            resource, _, actions = scope.rpartition(":")
+            rights.setdefault(resource, set()).update(actions.split(","))
         query = [("service", self.parameters["service"])] if "service" in self.parameters else []
         query += [("account", login.username)] if login else []
-        query += [("scope", scope) for scope in dict.fromkeys((*asked, *scopes))]
+        query += [("scope", f"{of}:{','.join(sorted(do))}") for of, do in rights.items()]
         realm = self.parameters.get("realm", "")
         return f"{realm}{'&' if '?' in realm else '?'}{urlencode(query)}"
 

@@ -73,8 +73,7 @@ def resolve(fetch: Fetch, reference: str, platform: str, name: str) -> Found | N
         document = fetch(digest)
         if document is None:
             raise CorruptImage(f"{name}: the index names {digest}, and the registry has lost it")
-        data = _json(document, name)
-    found = Found(held, document, _manifest(data, document, name))
+    found = Found(held, document, _manifest(document, name))
     return None if found.manifest.config.media_type == DELETED else found
 
 
@@ -117,13 +116,11 @@ def tombstone(tag: str) -> tuple[bytes, Descriptor, Document]:
     return config, blob, Document(Manifest(blob, ()).to_bytes(), oci.MANIFEST)
 
 
-def _manifest(data: Mapping[str, Any], document: Document, name: str) -> Manifest:
-    if "config" not in data or "layers" not in data:
-        raise CorruptImage(
-            f"{name}: {document.media_type or 'what it names'} is not an image manifest"
-        )
-    layers = tuple(Descriptor.from_json(layer) for layer in data["layers"])
-    return Manifest(Descriptor.from_json(data["config"]), layers)
+def _manifest(document: Document, name: str) -> Manifest:
+    try:
+        return Manifest.from_bytes(document.data)
+    except CorruptImage as error:
+        raise CorruptImage(f"{name}: {error.args[0]}") from error
 
 
 def _json(document: Document, name: str) -> Mapping[str, Any]:

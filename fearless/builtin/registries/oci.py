@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
+from datetime import datetime
 from io import BytesIO
 from typing import TYPE_CHECKING
 
 from fearless import oci_reference
-from fearless.builtin.registries.manifests import tombstone
+from fearless.builtin.registries.manifests import Found, tombstone
 from fearless.builtin.registries.remote import Remote
 from fearless.builtin.registries.session import Address
 from fearless.errors import ConfigError, FearlessError
-from fearless.interfaces import Image, Login
+from fearless.interfaces import Image, Login, StoredImage
 
 if TYPE_CHECKING:
     from fearless.project import Project
@@ -79,6 +81,18 @@ class OciRegistry(Remote):
         app = self._project.app.name
         return [self._image(app, tag, found) for tag, found in self.tagged(app)]
 
+    def stored(self) -> Sequence[StoredImage]:
+        """Every tagged image with its size and when it was built; who pushed when, nobody knows."""
+        app = self._project.app.name
+        return [
+            StoredImage(self._image(app, tag, found), found.size, self._built(app, found))
+            for tag, found in self.tagged(app)
+        ]
+
+    def deviations(self) -> Sequence[str]:
+        """None: the protocol does not tell how a registry is set up."""
+        return ()
+
     def delete(self, image: Image) -> None:
         """Remove the tag if it still holds that digest, and the image if no other tag has it.
 
@@ -98,6 +112,16 @@ class OciRegistry(Remote):
             self._bury(repository, image.tag)
         elif not others and not self.client.delete_manifest(repository, found.held):
             raise self._cannot_delete()
+
+    def _built(self, app: str, found: Found) -> datetime | None:
+        """When the image says it was built; builders that want equal bytes say 1970."""
+        with self.client.blob(self.repository(app), found.manifest.config.digest) as stream:
+            try:
+                config = stream.read() if stream else b""
+                created = datetime.fromisoformat(json.loads(config)["created"])
+            except (KeyError, TypeError, ValueError):
+                return None
+        return created if created.year > 1980 and created.tzinfo else None
 
     def _bury(self, repository: str, tag: str) -> None:
         """Delete a tag whose image others need: it names a nothing for a moment, which goes."""

@@ -29,6 +29,9 @@ class Remote(ABC):
     `platform` (`linux/amd64`) is needed only where a tag names an index of several.
     """
 
+    timeout: float = 60
+    """Seconds that a registry may be silent."""
+
     def __init__(self, platform: str = "") -> None:
         self.platform = platform
         self._client: Client | None = None
@@ -53,7 +56,7 @@ class Remote(ABC):
     def client(self) -> Client:
         """Of this registry."""
         if self._client is None:
-            self._client = Client(Session(self.address(), self.login))
+            self._client = Client(Session(self.address(), self.login, self.timeout))
         return self._client
 
     def name(self, app: str, tag: str) -> str:
@@ -128,22 +131,19 @@ class Remote(ABC):
         found = self.found(image.repository, image.digest)
         if found is None:
             raise self._absent(image)
-        layout = oci.Layout.create(into)
-        for blob in found.manifest.blobs:
-            self._fetch(image, layout, blob)
-        document = found.document
-        manifest = layout.put(document.data, document.media_type)
         if image.image_id and image.image_id not in found.digests:
             raise oci.CorruptImage(
                 f"{image.reference}: its id is {found.manifest.config.digest}, not {image.image_id}"
             )
-        layout.verify(manifest.digest)
+        layout = oci.Layout.create(into)
+        for blob in found.manifest.blobs:
+            self._fetch(image, layout, blob)
+        manifest = layout.put(found.document.data, found.document.media_type)
         layout.tag(f"{image.repository}:{image.tag}", manifest)
         return into
 
     def _fetch(self, image: Image, layout: oci.Layout, blob: oci.Descriptor) -> None:
-        path = layout.path(blob.digest)
-        if path.is_file() and oci.digest_of_file(path) == blob.digest:
+        if layout.has(blob):
             return
         with self.client.blob(self.repository(image.repository), blob.digest) as stream:
             if stream is None:
@@ -151,13 +151,7 @@ class Remote(ABC):
                     f"registry {self.client.host} has lost {blob.digest} of {image.reference}: "
                     "push the image again from where it was built"
                 )
-            stored = layout.put_stream(stream, blob.media_type)
-        if stored.digest != blob.digest:
-            layout.path(stored.digest).unlink()
-            raise oci.CorruptImage(
-                f"registry {self.client.host} answers {stored.digest} for {blob.digest} of "
-                f"{image.reference}"
-            )
+            layout.receive(stream, blob)
 
     # ---------------------------------------------------------------- the three sources
 

@@ -43,15 +43,15 @@ class Canary:
         denied = 0
         pause = self._seconds / max(1, self._attempts - 1)
         while denied < self._attempts or self._clock() - last_allowed < self._seconds:
-            if self._clock() > deadline:
-                raise FearlessError(
-                    f"{who} can still write {deadline - started:.0f} s "
-                    "after the fence: IAM has not taken it over; nothing was switched"
-                )
             client = self._application()
             allowed = next((t["TableName"] for t in described if may_write(client, t)), "")
             if allowed:
                 denied, last_allowed = 0, self._clock()
+                if last_allowed > deadline:
+                    raise FearlessError(
+                        f"{who} can still write {deadline - started:.0f} s "
+                        "after the fence: IAM has not taken it over; nothing was switched"
+                    )
             else:
                 denied += 1
             note = f"{allowed} can still be written" if allowed else "denied"

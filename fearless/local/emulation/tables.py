@@ -1,17 +1,21 @@
-"""DynamoDB tables: what a template says is honoured, and a restart visibly ends each stream."""
+"""DynamoDB tables: what a template says is honoured, and streams outlive a restart."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping
 from typing import Any
 
 from fearless.local.emulation.handlers import after, before_delete
 
 TABLE = "AWS::DynamoDB::Table"
+STREAMS = ("_stream_records", "_stream_trimmed", "_closed_streams")
+COUNTER = "_stream_seq_counter"
+"""What MiniStack knows of streams, and does not save by itself."""
 
 
 def install() -> None:
-    """Honour TTL, PITR and deletion protection, and renew streams when state is loaded."""
+    """Honour TTL, PITR and deletion protection, and keep streams with the rest of the state."""
     from ministack.services import dynamodb
 
     def honour(name: str, properties: Mapping[str, Any], attributes: Any) -> dict[str, Any]:
@@ -41,15 +45,25 @@ def install() -> None:
                 f"Disable deletion protection first: {name}"
             )
 
-    restore = dynamodb.load_persisted_state
+    save, restore = dynamodb.get_state, dynamodb.load_persisted_state
+
+    def get_state() -> dict[str, Any]:
+        streams = {name: copy.deepcopy(getattr(dynamodb, name)) for name in STREAMS}
+        return {**save(), **streams, COUNTER: getattr(dynamodb, COUNTER)}
 
     def load_persisted_state(state: Mapping[str, Any]) -> None:
         restore(state)
+        if COUNTER in state:
+            for name in STREAMS:
+                getattr(dynamodb, name).update(state[name])
+            setattr(dynamodb, COUNTER, int(state[COUNTER]))
+            return
         for table in dynamodb._tables.all_values():
             renew_stream(table, dynamodb._stream_label())
 
     after(TABLE, honour)
     before_delete(TABLE, refuse_protected)
+    dynamodb.get_state = get_state
     dynamodb.load_persisted_state = load_persisted_state
 
 

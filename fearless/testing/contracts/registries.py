@@ -8,13 +8,14 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
 from fearless import oci, oci_reference
 from fearless.errors import Refused
-from fearless.interfaces import Image, Registry, Release, RemoteRegistry
+from fearless.interfaces import Image, Inventory, Registry, Release, RemoteRegistry
 from fearless.testing.contracts.given import (
     Contract,
     a_release,
@@ -27,6 +28,10 @@ from fearless.testing.contracts.given import (
 DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 Build = Callable[..., Image]
 Push = Callable[[Image], Image]
+
+
+def _ago(moment: datetime) -> float:
+    return (datetime.now(UTC) - moment).total_seconds()
 
 
 class RegistryContract(Contract):
@@ -80,6 +85,22 @@ class RegistryContract(Contract):
         assert found is not None
         assert without_source(found) == without_source(pushed)
         assert without_source(found) in [without_source(one) for one in provider.list()]
+
+    def test_an_inventory_is_the_list_with_sizes(
+        self, provider: Registry, app: str, build: Build, push: Push
+    ) -> None:
+        if not isinstance(provider, Inventory):
+            pytest.skip("this registry is no Inventory: core shows its images without size and age")
+        sizes = []
+        for text in ("one", "two"):
+            image = push(build(a_release(app), text))
+            (stored,) = [one for one in provider.stored() if one.image.tag == image.tag]
+            assert without_source(stored.image) == without_source(image)
+            assert stored.created is None or abs(_ago(stored.created)) < 24 * 3600
+            sizes.append(stored.size)
+        assert [one.image for one in provider.stored()] == list(provider.list())
+        assert None in sizes or all(size > 0 for size in sizes if size is not None)
+        assert all("\n" not in line for line in provider.deviations())
 
     def test_pushing_twice_is_pushing_once(
         self, provider: Registry, release: Release, build: Build, push: Push

@@ -9,7 +9,17 @@ from dataclasses import replace
 import pytest
 
 from fearless.errors import Refused
-from fearless.interfaces import DataRun, DataStore, Journal, Report, Stack, TableSpec
+from fearless.interfaces import (
+    Backups,
+    DataRun,
+    DataStore,
+    Journal,
+    Late,
+    LateWrites,
+    Report,
+    Stack,
+    TableSpec,
+)
 from fearless.testing.contracts.given import Contract, explained
 
 SECONDS = 2.0
@@ -240,3 +250,24 @@ class DataStoreContract(Contract):
             assert provider.drain(back, report).phase == "replay"
             assert provider.verify(back, report, still=True).clean
         assert provider.state(back).quarantined == 0
+
+    # ------------------------------------------------------------------ what a store may do
+
+    def test_nothing_is_late_where_nobody_wrote(
+        self, provider: DataStore, run: DataRun, report: Report
+    ) -> None:
+        if not isinstance(provider, LateWrites):
+            pytest.skip("this store does not read on what reaches the old stack")
+        provider.copy(run, report)
+        provider.drain(run, report)
+        provider.turn(run, report)
+        for _ in range(2):
+            assert provider.late(run, report) == Late()
+
+    def test_a_backup_made_twice_is_one(
+        self, provider: DataStore, stack: Stack, report: Report
+    ) -> None:
+        if not isinstance(provider, Backups):
+            pytest.skip("this store makes no backups")
+        first = list(provider.backup(stack, report))
+        assert list(provider.backup(stack, report)) == first
