@@ -7,10 +7,8 @@ long poll, nothing is recorded. The rest is what Fearless writes down: the build
 from __future__ import annotations
 
 import argparse
-import os
-import subprocess
-import sys
-import tempfile
+import multiprocessing
+import signal
 import threading
 import time
 import uuid
@@ -20,17 +18,17 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.figures import median, parser, show, spread
-from benchmarks.harness import emulator, environment
+from benchmarks.harness import emulator
 from fearless.builtin.farm.farm import Farm
-from fearless.builtin.farm.message import Options
+from fearless.builtin.farm.message import Options, Order
+from fearless.builtin.farm.runner import Event
+from fearless.builtin.farm.worker import Settings, Worker
 from fearless.testing.emulator import Emulator
 
 OURS = "Fearless"
 BASE = "SQS alone"
 LATENCY = "send to start ms"
 DEADLINE = 60.0
-WORKER = "import sys; from fearless.cli import main; sys.exit(main())"
-CONFIG = '[app]\nname = "shop"\n[cloud]\nuse = "aws"\n[registry]\nuse = "local"\n'
 
 
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
@@ -45,8 +43,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     asked = options(arguments)
     builds = 3 if asked.quick else asked.builds
     with emulator() as found:
-        with worker(found) as (farm, sha):
-            ours = [ordered(farm, sha) for _ in range(builds)]
+        with worker(found) as farm:
+            ours = [ordered(farm) for _ in range(builds)]
         base = plain(found, builds)
     rows = [
         {"contender": name, "builds": builds, **spread(LATENCY, [1000 * s for s in seconds])}
@@ -55,41 +53,56 @@ def main(arguments: Sequence[str] | None = None) -> None:
     show("farm", rows, {"ratio": median(ours) / median(base)}, asked.json)
 
 
+class AtOnce:
+    """A runner whose builds are over when they begin."""
+
+    def start(self, order: Order, url: str, slot: Path) -> AtOnce:
+        """Begin."""
+        return self
+
+    def event(self, timeout: float) -> Event | None:
+        """The only thing that is ever said."""
+        return {"failed": "nothing is built here", "again": False}
+
+    def kill(self) -> None:
+        """Nothing."""
+
+
+def work(url: str, name: str) -> None:
+    """A worker, in a process of its own, until SIGTERM."""
+    farm = a_farm(Emulator(url), name)
+    settings = Settings("w1", {"shop": "/nowhere"}, Path())
+    made = Worker(farm.queue, farm.builds, AtOnce(), settings, lambda _: None)
+    signal.signal(signal.SIGTERM, lambda *_: made.stop())
+    made.run()
+
+
 @contextmanager
-def worker(found: Emulator) -> Iterator[tuple[Farm, str]]:
-    """A real worker on its own farm, and a commit that it fails to build at once."""
-    with tempfile.TemporaryDirectory() as directory:
-        root = Path(directory)
-        (root / "release.toml").write_text(CONFIG)
-        for argv in (
-            ("init", "-q"),
-            ("add", "release.toml"),
-            ("-c", "user.name=b", "-c", "user.email=b@localhost", "commit", "-qm", "Nothing"),
-        ):
-            subprocess.run(["git", "-C", directory, *argv], check=True)
-        head = ["git", "-C", directory, "rev-parse", "HEAD"]
-        sha = subprocess.run(head, check=True, capture_output=True, text=True).stdout.strip()
-        process = subprocess.Popen(
-            [sys.executable, "-c", WORKER, "build", "worker"],
-            cwd=root,
-            env={**environment(), "AWS_ENDPOINT_URL": found.url, "AWS_REGION": "us-east-1"},
-            stdout=subprocess.DEVNULL,
-        )
-        farm = Farm(found.client("sqs"), found.client("dynamodb"), "shop-builds")
-        try:
-            _until(lambda: bool(farm.builds.workers()), "a worker")
-            yield farm, sha
-        finally:
-            process.terminate()
-            process.wait(DEADLINE)
+def worker(found: Emulator) -> Iterator[Farm]:
+    """A farm with a worker."""
+    name = f"farm-{uuid.uuid4().hex[:8]}"
+    farm = a_farm(found, name)
+    process = multiprocessing.get_context("spawn").Process(target=work, args=(found.url, name))
+    process.start()
+    try:
+        _until(farm.builds.workers, "a worker")
+        yield farm
+    finally:
+        process.terminate()
+        process.join(DEADLINE)
 
 
-def ordered(farm: Farm, sha: str) -> float:
+def a_farm(found: Emulator, name: str) -> Farm:
+    """The farm of that name."""
+    return Farm(found.client("sqs"), found.client("dynamodb"), name)
+
+
+def ordered(farm: Farm) -> float:
     """Seconds from before it was sent to when its row says that it was begun."""
     _until(lambda: farm.queue.depth().in_flight == 0, "an idle worker")
     began = time.time()
-    name = f"shop-{os.getpid()}"
-    id = farm.send(Options(app="shop"), "shop", sha, "HEAD", name, again=True).status.id
+    sent = farm.send(Options(app="shop"), "shop", "5" * 40, "main", "ann@laptop", again=True)
+    id = sent.status.id
     _until(lambda: farm.builds.need(id).over, "the end of a build")
     return farm.builds.need(id).begun - began
 
@@ -131,7 +144,7 @@ def _until(done: Any, what: str) -> None:
     while not done():
         if time.monotonic() > deadline:
             raise SystemExit(f"{what} does not come")
-        time.sleep(0.01)
+        time.sleep(0.05)
 
 
 if __name__ == "__main__":

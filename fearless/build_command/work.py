@@ -54,6 +54,7 @@ def add_parser(commands: Any) -> None:
 
 
 def _work(args: argparse.Namespace) -> int:
+    from fearless.builtin.farm.ready import make_ready
     from fearless.builtin.farm.workplace import workplace
     from fearless.progress import report
 
@@ -63,6 +64,7 @@ def _work(args: argparse.Namespace) -> int:
     builder = builder_here()
     known = repositories(args.repository, builder.repository, builder.project)
     builder.project.cloud.ensure(report())
+    make_ready(builder.project, report())
     with workplace(builder.project.directory / "farm") as folder:
         return _until_told(args, builder, known, folder)
 

@@ -191,8 +191,8 @@ def _answer(job: Mapping[str, Any], emit: Callable[[str], None]) -> dict[str, An
     clean = Redactor(of_environment(os.environ))
     try:
         order = parse(job["order"])
-        project = slot_project(Path(job["root"]), slot)
-        clean = Redactor([*of_environment(os.environ), *_secrets(project)])
+        project, secrets = _set_up(Path(job["root"]), slot)
+        clean = Redactor([*of_environment(os.environ), *secrets])
         report = Lines(lambda text: emit(clean(text)))
         mirror = Mirror(Path(job["mirrors"]), order.repository, job["url"])
         with tempfile.TemporaryDirectory(dir=slot, prefix="build-") as work:
@@ -205,6 +205,15 @@ def _answer(job: Mapping[str, Any], emit: Callable[[str], None]) -> dict[str, An
         again = isinstance(explained, Again) or explained is not error
         return {"failed": clean(_LOG.sub("", str(explained.args[0]))), "again": again}
     return {"image": asdict(image)}
+
+
+def _set_up(root: Path, slot: Path) -> tuple[Project, list[str]]:
+    """The slot's project, and its secrets. What is wrong with it is not the commit's fault."""
+    try:
+        project = slot_project(root, slot)
+        return project, _secrets(project)
+    except FearlessError as error:
+        raise Again(f"the worker's own project: {error.args[0]}") from error
 
 
 def _secrets(project: Project) -> list[str]:

@@ -161,7 +161,6 @@ class Builds(Rows):
 
     def begin(self, order: Order, worker: str) -> Status | None:
         """Claim it for a worker that was given its message; None when it is over already."""
-        self.add(order)
 
         def begun(status: Status) -> Status | None:
             if status.over:
@@ -178,6 +177,8 @@ class Builds(Rows):
                 worker=worker,
             )
 
+        if self.status(order.id) is None:
+            self.add(order)
         return self._change(order.id, begun)
 
     def beat(self, held: Status) -> None:

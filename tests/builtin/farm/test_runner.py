@@ -138,4 +138,5 @@ def test_a_real_job_says_what_is_wrong(tmp_path: Path) -> None:
     running = Processes(tmp_path, tmp_path / "mirrors").start(order, "/nowhere", tmp_path / "slot")
     (event,) = events(running)
     said = "release.toml: not found; run `fearless init` in the app's repository"
-    assert event == {"failed": f"{tmp_path}/{said}", "again": False}
+    said = f"the worker's own project: {tmp_path}/{said}"
+    assert event == {"failed": said, "again": True}
