@@ -23,20 +23,20 @@ from fearless.interfaces import BuildContext, Release
 from fearless.project import Project
 from fearless.testing.emulator import Emulator
 from fearless.testing.fakes import SilentReport
+from tests import base_image
 from tests.builtin.farm.given import Repository, until
 from tests.docker_engine import DockerEngine
 from tests.docker_registry import DockerRegistry
-from tests.images import VERSION
 
 pytest_plugins = ["tests.docker_engine", "tests.docker_registry"]
 pytestmark = [pytest.mark.slow, pytest.mark.docker, pytest.mark.timeout(240)]
 
-DOCKERFILE = f"""FROM python:{VERSION}-slim
+DOCKERFILE = f"""FROM {base_image.SMALL}
 WORKDIR /app
 COPY requirements.txt .
-RUN python -c "print('installed', open('requirements.txt').read())"
+RUN echo installed $(cat requirements.txt)
 COPY app.py .
-CMD ["python", "app.py"]
+CMD ["cat", "app.py"]
 """
 CONFIG = """[app]
 name = "shop"
@@ -166,11 +166,18 @@ class Site:
 
 
 @pytest.fixture(scope="module")
-def two(engines: Callable[[], DockerEngine], docker_registry: DockerRegistry) -> list[DockerEngine]:
+def two(
+    engines: Callable[[], DockerEngine],
+    docker_registry: DockerRegistry,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> list[DockerEngine]:
     made = [engines(), engines()]
+    archive = tmp_path_factory.mktemp("base") / "base.tar"
+    base_image.write_small(archive)
     for engine in made:
         engine.forward(docker_registry.port)
-        engine.load_base()
+        with archive.open("rb") as file:
+            engine.client.images.load(file)
     return made
 
 
