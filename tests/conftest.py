@@ -17,7 +17,9 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
     os.environ.pop(name, None)
 
 
-pytest.register_assert_rewrite("tests.docker_engine", "tests.docker_registry")
+pytest.register_assert_rewrite(
+    "tests.builtin.builds.given", "tests.docker_engine", "tests.docker_registry"
+)
 
 settings.register_profile("fearless", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -54,6 +56,8 @@ SLOW = (
 DOCKER = (
     "tests/builtin/test_docker.py",
     "tests/builtin/registries/test_engine_push.py",
+    "tests/builtin/builds/test_buildkit_engine.py",
+    "tests/builtin/builds/test_cache_engine.py",
     "tests/testing/test_engines.py",
     "tests/local/test_container.py",
     "tests/local/test_engine.py",

@@ -24,6 +24,7 @@ _STEP = re.compile(r"\[(?:(\S+) )?(\d+)/(\d+)\] (.*)")
 _SAID = re.compile(r"\d+\.\d+ ?(.*)")
 _LAYERS = ("ADD", "COPY", "RUN", "WORKDIR")
 _CHOOSE_AN_ENGINE = ("DOCKER_CONTEXT", "BUILDX_BUILDER")
+_LOST = ("Cannot connect to the Docker daemon", "error during connect", "rpc error", "EOF")
 _NO_BUILDX = "buildx component is missing"
 _NEEDED = "install docker-buildx, or leave `buildkit` out of [container]"
 
@@ -164,6 +165,8 @@ class BuildKit:
             what = f"exit code {status[1]}" if status else self.why
             return self.progress.failure(what, self.failed)
         said = self.others[-1] if self.others else "it said nothing"
+        if any(word in said for word in _LOST):
+            return self.progress.lost(said)
         return self.progress.interrupted(f"`docker build` ended with exit code {code}: {said}")
 
 

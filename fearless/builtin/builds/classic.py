@@ -6,10 +6,11 @@ import re
 import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from io import BytesIO
 from typing import TYPE_CHECKING, Any
 
 from fearless.builtin.builds.order import Order
-from fearless.builtin.builds.progress import BuildFailed, EngineLost, Progress, Step, one_line
+from fearless.builtin.builds.progress import BuildFailed, Progress, Step, one_line
 
 if TYPE_CHECKING:
     from docker import DockerClient
@@ -21,11 +22,9 @@ _NOISE = ("--->", "Removing intermediate", "Successfully built", "Successfully t
 
 
 def options(order: Order) -> dict[str, Any]:
-    """The order as the API takes it."""
+    """The order as the API takes it, but for the labels and the tag."""
     return {
         "dockerfile": order.dockerfile,
-        "tag": order.tag,
-        "labels": dict(order.labels),
         "buildargs": dict(order.args),
         "target": order.target,
         "cache_from": list(order.cache_from),
@@ -35,6 +34,14 @@ def options(order: Order) -> dict[str, Any]:
         "rm": True,
         "forcerm": True,
     }
+
+
+def labelled(image_id: str, labels: Mapping[str, str]) -> str:
+    """A Dockerfile that adds labels to an image in one step. The API's own `labels` make a step of
+    each, after the cached ones of every build of a new commit."""
+    quoted = {name: re.sub(r'(["\\$])', r"\\\1", value) for name, value in labels.items()}
+    pairs = " ".join(f'"{name}"="{value}"' for name, value in quoted.items())
+    return f"FROM {image_id}\nLABEL {pairs}\n" if pairs else f"FROM {image_id}\n"
 
 
 class Classic:
@@ -54,29 +61,36 @@ class Classic:
         from docker.errors import APIError, DockerException
         from urllib3.exceptions import HTTPError
 
-        asked = options(self.order)
         broken = ""
         with self.order.archive.open("rb") as file, _hanging_up(client, self.order.timeout) as late:
             try:
                 for event in client.api.build(
-                    fileobj=file, custom_context=True, decode=True, **asked
+                    fileobj=file, custom_context=True, decode=True, **options(self.order)
                 ):
                     self.read(event)
+                if self.image_id:
+                    return self._labelled(client)
             except APIError as error:
                 raise self.progress.interrupted(
                     f"the Docker engine refused: {error.explanation or error}"
                 ) from error
             except (DockerException, HTTPError, OSError) as error:
                 broken = one_line(error) or type(error).__name__
-        if self.image_id:
-            return self.image_id
         if late.is_set():
             raise self.progress.late(self.order.timeout)
-        raise self.progress.interrupted(
-            f"the Docker engine broke off ({broken or 'without a word'}); once it runs again, the "
-            "same command goes on. It was",
-            EngineLost,
-        )
+        raise self.progress.lost(broken)
+
+    def _labelled(self, client: DockerClient) -> str:
+        """The image with its labels, tagged: the same one for the same labels."""
+        image_id = ""
+        text = labelled(self.image_id, self.order.labels)
+        for event in client.api.build(
+            fileobj=BytesIO(text.encode()), tag=self.order.tag, decode=True, rm=True, forcerm=True
+        ):
+            if "error" in event:
+                raise self._failure(event)
+            image_id = event.get("aux", {}).get("ID", image_id)
+        return image_id
 
     def read(self, event: Mapping[str, Any]) -> None:
         """Take in one event; raises BuildFailed when it says so."""

@@ -116,8 +116,7 @@ class Finder:
                     return
 
     def _earlier(self, name: str, what: str) -> Earlier:
-        attributes = self.client.images.get(name).attrs
-        return Earlier(name, what, bool(attributes.get("Parent")))
+        return Earlier(name, what, built_here(self.client, name))
 
     def _pull(self, name: str) -> str:
         """Get it from the registry; why not, or an empty string."""
@@ -150,6 +149,21 @@ def has_image(client: DockerClient, name: str) -> bool:
     except ImageNotFound:
         return False
     return True
+
+
+def built_here(client: DockerClient, name: str) -> bool:
+    """Whether the engine's own cache knows every step of an image.
+
+    One that was pulled has no parent, and a step that was taken from a given image lacks the
+    command of its container, which is what the cache is searched by. An engine whose API does not
+    tell (1.45 and newer) is taken not to know.
+    """
+    image, steps = client.images.get(name).attrs, 0
+    while image.get("Parent"):
+        if not (image.get("ContainerConfig") or {}).get("Cmd"):
+            return False
+        image, steps = client.images.get(image["Parent"]).attrs, steps + 1
+    return steps > 0
 
 
 def pull(client: DockerClient, name: str, report: Report, login: Login | None = None) -> str:

@@ -88,6 +88,14 @@ class Progress:
             during = f" at {self.name}{line}: `{_short(step.title)}`"
         return kind(f"{one_line(what)}{during} (log: {self.path})")
 
+    def lost(self, why: str) -> BuildFailed:
+        """The error for an engine that went away."""
+        return self.interrupted(
+            f"the Docker engine broke off ({why or 'without a word'}); once it runs again, the "
+            "same command goes on. It was",
+            EngineLost,
+        )
+
     def late(self, seconds: int) -> BuildFailed:
         """The error for a build that was ended after its time."""
         return self.interrupted(

@@ -13,7 +13,7 @@ from fearless.builtin.builds.buildkit import BuildKit
 from fearless.builtin.builds.classic import Classic
 from fearless.builtin.builds.order import Order
 from fearless.builtin.builds.progress import TAIL, BuildFailed, Progress
-from fearless.dockerfile import parse
+from fearless.dockerfile import pairs, parse
 from fearless.testing.fakes import SilentReport
 
 TEXT = """ARG V=3.11
@@ -57,8 +57,6 @@ def progress(report: SilentReport) -> Progress:
 def test_what_the_api_is_asked() -> None:
     assert classic.options(FULL) == {
         "dockerfile": "Prod",
-        "tag": "shop:4f2",
-        "labels": {"a": "b c"},
         "buildargs": {"V": "3.12"},
         "target": "deps",
         "cache_from": ["shop:branch-main"],
@@ -68,6 +66,16 @@ def test_what_the_api_is_asked() -> None:
         "rm": True,
         "forcerm": True,
     }
+
+
+def test_labels_are_one_step() -> None:
+    labels = {"a": "b c", "fearless:sha": 'say "$5\\"'}
+    text = classic.labelled("sha256:1", labels)
+    assert text.count("LABEL") == 1
+    base, label = parse(text)
+    assert base.text == "sha256:1"
+    assert pairs(label.text, {"5": "no"}) == list(labels.items())
+    assert classic.labelled("sha256:1", {}) == "FROM sha256:1\n"
 
 
 def test_what_the_command_is_asked() -> None:
@@ -235,6 +243,10 @@ def test_a_step_that_buildkit_says_failed(
     [
         (["failed to solve: nothing"], "`docker build` ended with exit code 1: failed to solve: "),
         ([], "`docker build` ended with exit code 1: it said nothing"),
+        (
+            ["failed to receive status: rpc error: code = Unavailable"],
+            "the Docker engine broke off",
+        ),
         (
             ["ERROR: BuildKit is enabled but the buildx component is missing or broken."],
             r"this `docker` command has no BuildKit: install docker-buildx, or leave",

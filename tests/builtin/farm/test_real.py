@@ -23,7 +23,7 @@ from fearless.interfaces import BuildContext, Release
 from fearless.project import Project
 from fearless.testing.emulator import Emulator
 from fearless.testing.fakes import SilentReport
-from tests import base_image
+from fearless.testing import base_image
 from tests.builtin.farm.given import Repository, until
 from tests.docker_engine import DockerEngine
 from tests.docker_registry import DockerRegistry
