@@ -53,7 +53,7 @@ def test_a_team_plugin_offers_a_registry_and_changes_nothing_by_being_there(
     tmp_path: Path,
 ) -> None:
     plugins = team(tmp_path, quay=QUAY)
-    assert set(plugins.offers("registry")) == {"local", "quay"}
+    assert set(plugins.offers("registry")) == {"ecr", "local", "oci", "quay"}
     assert plugins.choose("registry", "quay", "release.toml:1").__name__ == "Quay"
 
 
@@ -80,7 +80,7 @@ def test_unknown_provider_lists_what_there_is(tmp_path: Path) -> None:
         team(tmp_path, quay=QUAY).choose("registry", "quai", "release.toml:7")
     assert str(caught.value) == (
         "error: release.toml:7: [registry] use = 'quai': no plugin offers it "
-        "(did you mean 'quay'?) (have: local, quay)"
+        "(did you mean 'quay'?) (have: ecr, local, oci, quay)"
     )
 
 

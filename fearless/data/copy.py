@@ -85,9 +85,8 @@ class Copier:
 
     def copy(self, items: Sequence[Typed]) -> dict[str, int]:
         """Migrate and write; the counts, of source items except for `written`."""
-        sentinel = self._table.source.sentinel
         self._counts = counts = dict.fromkeys(COUNTS, 0)
-        kept = [item for item in items if not sentinel(item)]
+        kept = self._table.source.real(items)
         counts["pages"] = 1
         counts["sentinels"] = len(items) - len(kept)
         counts["read"] = len(kept)

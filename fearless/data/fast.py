@@ -26,6 +26,9 @@ from fearless.data.validate import (
 )
 from fearless.interfaces import Transform
 
+NAMES = 1000
+"""Names of attributes that are remembered to be valid: the same few come again and again."""
+
 
 class FastPath:
     """The keep-key transforms of a table, without the checks that a source item has passed."""
@@ -44,6 +47,7 @@ class FastPath:
             if name not in target.keys
         }
         self._indexes = indexes
+        self._named: set[str] = set()
         foreign = [
             index
             for name, index in indexes.items()
@@ -106,8 +110,10 @@ class FastPath:
         for name, value in typed.items():
             if source.get(name) is not value:
                 grown = True
-                if name not in source:
+                if name not in self._named:
                     name_size(name)
+                    if len(self._named) < NAMES:
+                        self._named.add(name)
                 value_size(value)
                 if name in self._indexes:
                     check_index_key(value, *self._indexes[name])

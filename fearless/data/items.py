@@ -134,7 +134,12 @@ class Item(MutableMapping[str, Any]):
     def __setitem__(self, name: str, value: Any) -> None:
         if not isinstance(name, str):
             raise TypeError(f"attribute names are strings, not {type(name).__name__}")
-        self.typed[name] = encode(value, f"attribute {name!r}")
+        if value.__class__ is str:
+            self.typed[name] = {"S": value}
+        elif value.__class__ is int:
+            self.typed[name] = {"N": str(value)}
+        else:
+            self.typed[name] = encode(value, f"attribute {name!r}")
 
     def __delitem__(self, name: str) -> None:
         del self.typed[name]

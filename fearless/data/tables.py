@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
@@ -89,6 +89,15 @@ class TableInfo:
             return True
         text = item.get(self.keys[0], {}).get("S")
         return text is not None and text.startswith(SENTINEL)
+
+    def real(self, items: Sequence[Typed]) -> list[Typed]:
+        """The items but for sentinels: asked for every page of a scan, so in one go."""
+        first = self.keys[0]
+        return [
+            item
+            for item in items
+            if SENTINEL_MARK not in item and not item[first].get("S", "").startswith(SENTINEL)
+        ]
 
     def test(self, key: Mapping[str, Any]) -> bool:
         """True for the key of a test item, which the candidate may write before it is live."""

@@ -86,6 +86,16 @@ def test_running_it_again_does_nothing_and_says_so(shop: Checkout) -> None:
     assert shop.inventory() == before
 
 
+def test_images_are_shown_with_what_uses_them_and_none_of_those_goes(shop: Checkout) -> None:
+    live = shop.doit("status", "json=1").ok().json["live"]
+    images = {image["tag"]: image for image in shop.doit("images", "json=1").ok().json["images"]}
+    assert f"the stack {live['stack']}" in images[live["sha"]]["uses"]
+    assert images[live["sha"]]["size"] > 0
+    reaped = shop.doit("image_reap", "keep=0", "days=0", "yes=1", "json=1").ok().json
+    assert reaped["deleted"] == []
+    assert set(reaped["kept"]) == set(images)
+
+
 def test_deleting_doits_database_changes_nothing(shop: Checkout) -> None:
     before = shop.inventory()
     for path in (shop.root / ".fearless").glob("doit.db*"):

@@ -409,3 +409,26 @@ def test_streams_outlive_a_restart(tmp_path: Path) -> None:
     assert after[:2] == before[1:]
     assert after[2]["NewImage"]["raw"]["B"] == b"\3\0"
     assert int(after[2]["SequenceNumber"]) > int(before[-1]["SequenceNumber"])
+
+
+def test_an_ecr_repository_keeps_its_release_tags(emulator: Any) -> None:
+    """IMMUTABLE_WITH_EXCLUSION holds for `docker push`, too, and one tag of several is deleted."""
+    ecr, name = emulator.client("ecr"), f"r{uuid.uuid4().hex[:6]}"
+    filters = [{"filterType": "WILDCARD", "filter": "branch-*"}]
+    exclusion = {"imageTagMutabilityExclusionFilters": filters}
+    mutability = "IMMUTABLE_WITH_EXCLUSION"
+    ecr.create_repository(repositoryName=name, imageTagMutability=mutability, **exclusion)
+    (made,) = ecr.describe_repositories(repositoryNames=[name])["repositories"]
+    assert made["imageTagMutabilityExclusionFilters"] == filters
+
+    def put(tag: str, text: str) -> int:
+        return request("PUT", f"{emulator.url}/v2/{name}/manifests/{tag}", {"text": text})[0]
+
+    assert [put("sha", "one"), put("sha", "one"), put("sha", "two")] == [201, 201, 400]
+    assert [put("branch-x", "one"), put("branch-x", "two"), put("branch-x", "one")] == [201] * 3
+    deleted = ecr.batch_delete_image(repositoryName=name, imageIds=[{"imageTag": "sha"}])
+    assert [image["imageTag"] for image in deleted["imageIds"]] == ["sha"]
+    images = ecr.describe_images(repositoryName=name)["imageDetails"]
+    assert [tag for image in images for tag in image["imageTags"]] == ["branch-x"]
+    ecr.put_image_tag_mutability(repositoryName=name, imageTagMutability="MUTABLE")
+    assert put("branch-x", "three") == put("branch-x", "four") == 201

@@ -19,6 +19,19 @@ class TestIt(contracts.{contract}):
     def provider(self):
         return Wrong()
 """
+REMOTE = """
+from dataclasses import replace
+
+class Remote(fakes.FakeRegistry):
+    def name(self, app, tag):
+        return f"registry.test/{app}:{tag}"
+
+    def login(self):
+        return None
+
+    def alias(self, image, tag):
+        self.images[tag] = replace(image, tag=tag)
+"""
 WRONG = {
     "a tag that moves": (
         "RegistryContract",
@@ -59,6 +72,44 @@ class Wrong(fakes.FakeRegistry):
         return found and replace(found, digest="sha256:" + "0" * 64)
 """,
         "test_what_is_pushed_is_found_by_sha",
+    ),
+    "an alias takes a release's tag": (
+        "RemoteRegistryContract",
+        f"{REMOTE}\nclass Wrong(Remote): pass\n",
+        "test_the_tag_of_a_release_is_no_alias",
+    ),
+    "a tag is deleted with all others": (
+        "RemoteRegistryContract",
+        f"""{REMOTE}
+class Wrong(Remote):
+    def delete(self, image):
+        self.images = {{t: i for t, i in self.images.items() if i.digest != image.digest}}
+""",
+        "test_deleting_one_of_two_tags_leaves_the_other",
+    ),
+    "an engine would ask Docker Hub": (
+        "RemoteRegistryContract",
+        f"""{REMOTE}
+class Wrong(Remote):
+    def name(self, app, tag):
+        return f"{{app}}:{{tag}}"
+""",
+        "test_an_engine_knows_it_by_a_full_name",
+    ),
+    "an inventory of something else": (
+        "RegistryContract",
+        """
+from dataclasses import replace
+from fearless.interfaces import StoredImage
+
+class Wrong(fakes.FakeRegistry):
+    def stored(self):
+        return [StoredImage(replace(image, digest="")) for image in self.list()]
+
+    def deviations(self):
+        return ()
+""",
+        "test_an_inventory_is_the_list_with_sizes",
     ),
     "DNS is moved from anywhere": (
         "DnsProviderContract",

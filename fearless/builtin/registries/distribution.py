@@ -110,7 +110,7 @@ class Client:
             with self._session.broken():
                 yield None if answer.status == 404 else answer
         finally:
-            answer.release_conn()
+            answer.close()
 
     def upload(self, repository: str, blob: Descriptor, source: Source) -> None:
         """Send a blob; from the beginning again when the connection breaks, a few times."""

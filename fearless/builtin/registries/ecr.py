@@ -14,11 +14,12 @@ from fearless import oci_reference
 from fearless.builtin.aws import explained
 from fearless.builtin.registries import ecr_repository, manifests
 from fearless.builtin.registries.ecr_login import Logins
-from fearless.builtin.registries.manifests import INDEXES, MANIFESTS, Document
+from fearless.builtin.registries.manifests import INDEXES, MANIFESTS, Document, NoOneImage
 from fearless.builtin.registries.remote import Remote
 from fearless.builtin.registries.session import Address
 from fearless.errors import ConfigError, FearlessError
 from fearless.interfaces import Cloud, Image, Login, StoredImage
+from fearless.oci import CorruptImage
 
 if TYPE_CHECKING:
     from fearless.project import Project
@@ -106,18 +107,20 @@ class Ecr(Remote):
 
         found = []
         for detail in details:
-            label = f"{self.client.host}/{name}@{detail['imageDigest']}"
-            image = manifests.resolve(fetch, detail["imageDigest"], self.platform, label)
-            if image is not None:  # else it was deleted in between
-                found += [
-                    StoredImage(
-                        self._image(app, tag, image),
-                        detail.get("imageSizeInBytes"),
-                        detail.get("imagePushedAt"),
-                        scan(detail),
-                    )
-                    for tag in detail["imageTags"]
-                ]
+            digest = str(detail["imageDigest"])
+            try:
+                image = manifests.resolve(fetch, digest, self.platform, f"{name}@{digest}")
+            except (NoOneImage, CorruptImage):
+                image = None
+            found += [
+                StoredImage(
+                    self.image(app, tag, image) if image else self.no_image(app, tag, digest),
+                    detail.get("imageSizeInBytes"),
+                    detail.get("imagePushedAt"),
+                    scan(detail),
+                )
+                for tag in detail["imageTags"]
+            ]
         return sorted(found, key=lambda stored: stored.image.tag)
 
     def deviations(self) -> Sequence[str]:
@@ -132,8 +135,7 @@ class Ecr(Remote):
     def delete(self, image: Image) -> None:
         """Remove the tag if it still holds that digest; ECR deletes an image with its last tag."""
         name = self.repository(image.repository)
-        found = self.found(image.repository, image.tag)
-        if found is None or image.digest not in found.digests:
+        if self.held(image) is None:
             return
         with explained(f"deleting {name}:{image.tag} from ECR"):
             answer = self._ecr.batch_delete_image(

@@ -19,6 +19,10 @@ DELETED = "application/vnd.fearless.deleted.v1+json"
 """Type of the configuration of what a tag names for a moment while it is being deleted."""
 
 
+class NoOneImage(FearlessError):
+    """A tag names an index, and it is not clear which image of it is meant."""
+
+
 @dataclass(frozen=True)
 class Document:
     """A manifest or an index: exactly the bytes its digest is of."""
@@ -61,7 +65,7 @@ def resolve(fetch: Fetch, reference: str, platform: str, name: str) -> Found | N
     """The image that `reference` (a tag or digest) leads to; None when there is none.
 
     `platform` (`linux/amd64`) decides between several of an index; `name` is for messages. Raises
-    FearlessError when it does not, CorruptImage for what is no image.
+    NoOneImage when it does not, CorruptImage for what is no image.
     """
     document = fetch(reference)
     if document is None:
@@ -88,12 +92,12 @@ def choose(entries: Iterable[Mapping[str, Any]], platform: str, name: str) -> st
     if platform:
         if platform in found:
             return found[platform]
-        raise FearlessError(
+        raise NoOneImage(
             f"{name} has no image for {platform} (has: {', '.join(found) or 'none'}): correct "
             "`[registry] platform`, or build for it"
         )
     if len(found) != 1:
-        raise FearlessError(
+        raise NoOneImage(
             f"{name} is an index of {len(found)} platforms ({', '.join(found) or 'none'}): say "
             "which one is deployed with `[registry] platform`"
         )

@@ -78,15 +78,14 @@ class OciRegistry(Remote):
 
     def list(self) -> Sequence[Image]:
         """Every tagged image of this app, by tag."""
-        app = self._project.app.name
-        return [self._image(app, tag, found) for tag, found in self.tagged(app)]
+        return [image for image, _ in self.tagged(self._project.app.name)]
 
     def stored(self) -> Sequence[StoredImage]:
         """Every tagged image with its size and when it was built; who pushed when, nobody knows."""
         app = self._project.app.name
         return [
-            StoredImage(self._image(app, tag, found), found.size, self._built(app, found))
-            for tag, found in self.tagged(app)
+            StoredImage(image, found.size, self._built(app, found)) if found else StoredImage(image)
+            for image, found in self.tagged(app)
         ]
 
     def deviations(self) -> Sequence[str]:
@@ -99,18 +98,18 @@ class OciRegistry(Remote):
         Raises FearlessError when the registry does not delete at all. What the bytes take is
         given back by the registry's own garbage collection.
         """
-        repository = self.repository(image.repository)
-        found = self.found(image.repository, image.tag)
-        if found is None or image.digest not in found.digests:
+        held = self.held(image)
+        if held is None:
             return
+        repository = self.repository(image.repository)
         others = [
             tag
             for tag in self.client.tags(repository)
-            if tag != image.tag and self.client.digest(repository, tag) == found.held
+            if tag != image.tag and self.client.digest(repository, tag) == held
         ]
         if others and not self.client.delete_manifest(repository, image.tag):
             self._bury(repository, image.tag)
-        elif not others and not self.client.delete_manifest(repository, found.held):
+        elif not others and not self.client.delete_manifest(repository, held):
             raise self._cannot_delete()
 
     def _built(self, app: str, found: Found) -> datetime | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
+from dataclasses import replace
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 from fearless import oci, oci_reference
 from fearless.builtin.registries import engine_push, manifests
 from fearless.builtin.registries.distribution import Client
-from fearless.builtin.registries.manifests import Document, Found
+from fearless.builtin.registries.manifests import Document, Found, NoOneImage
 from fearless.builtin.registries.session import CONNECTIONS, Address, Session
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Image, Login, Release
@@ -68,18 +69,47 @@ class Remote(ABC):
     def find(self, release: Release) -> Image | None:
         """The image of the release's app tagged with its SHA."""
         found = self.found(release.app, release.sha)
-        return self._image(release.app, release.sha, found) if found else None
+        return self.image(release.app, release.sha, found) if found else None
 
     def found(self, app: str, reference: str) -> Found | None:
         """What a tag or digest of an app's repository leads to."""
         return self._found(self.client, self.repository(app), reference)
 
-    def tagged(self, app: str) -> list[tuple[str, Found]]:
-        """Every tag with what it leads to; several are asked for at once."""
-        tags = sorted(self.client.tags(self.repository(app)))
+    def tagged(self, app: str) -> list[tuple[Image, Found | None]]:
+        """Every tag with what it leads to; several are asked for at once.
+
+        What is tagged there and is no one image has no id.
+        """
+
+        def look(tag: str) -> tuple[Image, Found | None] | None:
+            try:
+                found = self.found(app, tag)
+                return (self.image(app, tag, found), found) if found else None
+            except (NoOneImage, oci.CorruptImage):
+                held = self.client.digest(self.repository(app), tag)
+                return (self.no_image(app, tag, held), None) if held else None
+
         with ThreadPoolExecutor(CONNECTIONS) as pool:
-            found = pool.map(lambda tag: self.found(app, tag), tags)
-            return [(tag, there) for tag, there in zip(tags, found, strict=True) if there]
+            found = pool.map(look, sorted(self.client.tags(self.repository(app))))
+            return [there for there in found if there]
+
+    def held(self, image: Image) -> str | None:
+        """The digest that the image's tag names there, if that is the image; None if not."""
+        repository = self.repository(image.repository)
+        if self.client.digest(repository, image.tag) == image.digest:
+            return image.digest
+        found = self.found(image.repository, image.tag)
+        return found.held if found and image.digest in found.digests else None
+
+    def image(self, app: str, tag: str, found: Found) -> Image:
+        """What was found, as core knows it."""
+        image = self.no_image(app, tag, found.document.digest)
+        return replace(image, image_id=found.manifest.config.digest)
+
+    def no_image(self, app: str, tag: str, digest: str) -> Image:
+        """What is known of a tag that names no one image."""
+        source = Reference(self.client.host, self.repository(app), "", digest)
+        return Image(app, tag, digest, "", f"registry:{source}")
 
     # ------------------------------------------------------------------------ pushing
 
@@ -99,7 +129,7 @@ class Remote(ABC):
             )
         self.prepare(image.repository)
         held = self.found(image.repository, image.tag)
-        wanted = image.digest or image.image_id
+        wanted = image.digest or image.image_id or (source if kind == "docker" else "")
         if held and wanted and wanted not in held.digests:
             raise self._moves(image, held.held, wanted)
         if kind == "oci":
@@ -233,12 +263,7 @@ class Remote(ABC):
                 f"{image.repository}:{image.tag} at {self.client.host} has the id "
                 f"{found.manifest.config.digest}, and {image.image_id} was pushed"
             )
-        return self._image(image.repository, image.tag, found)
-
-    def _image(self, app: str, tag: str, found: Found) -> Image:
-        digest = found.document.digest
-        source = Reference(self.client.host, self.repository(app), "", digest)
-        return Image(app, tag, digest, found.manifest.config.digest, f"registry:{source}")
+        return self.image(image.repository, image.tag, found)
 
     def _moves(self, image: Image, held: str, wanted: str) -> Refused:
         return Refused(

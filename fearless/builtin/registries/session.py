@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import unquote, urljoin, urlsplit
 
 import urllib3
 import urllib3.exceptions
@@ -62,7 +62,8 @@ class Session:
         self._clock = clock
         self._challenge: Challenge | None = None
         self._tokens: dict[tuple[str, ...], Token] = {}
-        self._http = _pool(address, timeout)
+        with self.broken():
+            self._http = _pool(address, timeout)
 
     def request(
         self,
@@ -97,7 +98,9 @@ class Session:
                     break
                 body.seek(0)
         if answer.status not in fine:
-            raise self._refusal(answer, f"{method} {urlsplit(url).path}")
+            with self.broken():
+                refusal = self._refusal(answer, f"{method} {urlsplit(url).path}")
+            raise refusal
         return answer
 
     def _who(self, url: str, scopes: tuple[str, ...]) -> dict[str, str]:
@@ -185,12 +188,11 @@ class Session:
     def json(self, answer: Any) -> dict[str, Any]:
         """The document that was answered; raises FearlessError when it is none."""
         try:
-            data = json.loads(answer.data)
-        except ValueError as error:
+            return dict(json.loads(answer.data))
+        except (ValueError, TypeError) as error:
             raise FearlessError(
                 f"{self.address.host} does not answer like a registry: {error}"
             ) from error
-        return data if isinstance(data, dict) else {}
 
 
 def _pool(address: Address, timeout: float) -> Any:
@@ -211,7 +213,9 @@ def _pool(address: Address, timeout: float) -> Any:
     name = urlsplit(address.url).hostname or ""
     proxy = urllib.request.getproxies().get(urlsplit(address.url).scheme)
     if proxy and not is_loopback(address.host) and not urllib.request.proxy_bypass(name):
-        return urllib3.ProxyManager(proxy, **options)
+        who = unquote(urlsplit(proxy).netloc.rpartition("@")[0])
+        headers = urllib3.make_headers(proxy_basic_auth=who) if who else None
+        return urllib3.ProxyManager(proxy, proxy_headers=headers, **options)
     return urllib3.PoolManager(**options)
 
 

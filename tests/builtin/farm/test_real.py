@@ -21,9 +21,9 @@ from fearless.builtin.farm.status import Status
 from fearless.errors import FearlessError
 from fearless.interfaces import BuildContext, Release
 from fearless.project import Project
+from fearless.testing import base_image
 from fearless.testing.emulator import Emulator
 from fearless.testing.fakes import SilentReport
-from fearless.testing import base_image
 from tests.builtin.farm.given import Repository, until
 from tests.docker_engine import DockerEngine
 from tests.docker_registry import DockerRegistry

@@ -318,13 +318,8 @@ def test_a_scan_in_words(detail: dict[str, Any], said: str) -> None:
 
 def deleting(stubbed: StubCloud, monkeypatch: pytest.MonkeyPatch, failure: str) -> None:
     """Delete `shop:<sha>`, which is there, with that failure code in ECR's answer."""
-    from fearless import oci
-    from fearless.builtin.registries.manifests import Document, Found
-
-    text, digest, image_id = manifest(1)
-    config = oci.Descriptor("application/vnd.oci.image.config.v1+json", image_id, 1)
-    found = Found(digest, Document(text.encode(), oci.MANIFEST), oci.Manifest(config, ()))
-    monkeypatch.setattr(Ecr, "found", lambda *_: found)
+    _, digest, image_id = manifest(1)
+    monkeypatch.setattr(Ecr, "held", lambda *_: digest)
     told = {"imageTag": "a" * 40}
     answer: dict[str, Any] = {"imageIds": [{**told, "imageDigest": digest}], "failures": []}
     if failure:

@@ -227,8 +227,29 @@ def test_a_manifest_of_another_digest_is_not_taken(scripted: ThreadingHTTPServer
         client_of(scripted).manifest("shop", "sha256:" + "0" * 64)
 
 
-def test_what_is_no_registry_is_said(scripted: ThreadingHTTPServer) -> None:
+@pytest.mark.parametrize("body", [b"<html>hello</html>", b"[1]", b"3", b""])
+def test_what_is_no_registry_is_said(scripted: ThreadingHTTPServer, body: bytes) -> None:
     handler = scripted.RequestHandlerClass
-    handler.answers += [(200, {}, b"<html>hello</html>")]  # type: ignore[attr-defined]
+    handler.answers += [(200, {}, body)]  # type: ignore[attr-defined]
     with pytest.raises(FearlessError, match="does not answer like a registry"):
         client_of(scripted).tags("shop")
+
+
+def test_a_proxy_is_used_where_the_environment_names_one(
+    scripted: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The scripted server is the proxy of a registry that is nowhere."""
+    handler = scripted.RequestHandlerClass
+    handler.answers += [(200, {}, b'{"tags": ["x"]}')]  # type: ignore[attr-defined]
+    monkeypatch.setenv("http_proxy", f"http://127.0.0.1:{scripted.server_port}")
+    monkeypatch.setenv("no_proxy", "other.invalid")
+    client = Client(Session(Address("registry.invalid", plain_http=True), lambda: None, 5))
+    assert client.tags("shop") == ["x"]
+    assert handler.seen[0][1].startswith("http://registry.invalid/v2/shop/tags/list")  # type: ignore[attr-defined]
+
+
+def test_a_proxy_that_is_none_is_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("https_proxy", "ftp://proxy.invalid")
+    with pytest.raises(FearlessError, match="Proxy URL") as caught:
+        Session(Address("registry.invalid"), lambda: None, 5)
+    assert "\n" not in str(caught.value)
