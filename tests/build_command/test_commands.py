@@ -197,6 +197,13 @@ def test_what_makes_no_sense(run: Run, argv: tuple[str, ...], message: str) -> N
     assert err.count("\n") == 1
 
 
+def test_a_worker_without_an_engine(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DOCKER_HOST", "unix:///nonexistent")
+    code, _, err = run("worker")
+    assert code == 1
+    assert err.splitlines()[-1].startswith("error: no Docker engine answers: install one (Debian")
+
+
 def test_builds_nobody_knows(run: Run) -> None:
     for command in ("show", "wait"):
         code, _, err = run(command, "nothing")

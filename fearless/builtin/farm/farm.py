@@ -95,6 +95,7 @@ class Farm:
         try:
             order = parse(letter.body)
         except InvalidMessage as error:
+            self.queue.put_back(letter)
             raise Refused(
                 f"dead letter {letter.id[:8]} cannot be sent again: {error.args[0]}; send the "
                 "build anew, and purge the letter"

@@ -181,7 +181,7 @@ def main() -> int:
     out = os.fdopen(os.dup(1), "w", buffering=1)
     os.dup2(2, 1)  # whatever prints must not spoil the answer
     job: Mapping[str, Any] = json.loads(sys.stdin.readline())
-    threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
+    threading.Thread(target=_end_with_stdin, daemon=True).start()
     _emit(out, _answer(job, lambda text: _emit(out, {"line": text})))
     return 0
 
@@ -231,8 +231,9 @@ def _emit(out: IO[str], value: Mapping[str, Any]) -> None:
     out.flush()
 
 
-def _end_with(stdin: IO[str]) -> None:
-    stdin.read()
+def _end_with_stdin() -> None:
+    while os.read(0, 4096):  # not by sys.stdin: its lock would be held when this process ends
+        pass
     os.killpg(0, signal.SIGKILL)  # git too; this process leads its group
 
 

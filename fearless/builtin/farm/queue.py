@@ -175,7 +175,7 @@ class BuildQueue:
         """The dead letters nobody else looks at now, oldest first; they stay where they are."""
         found = self.take_all()
         for letter in found:
-            self._release(letter)
+            self.put_back(letter)
         return sorted(found, key=lambda letter: letter.since)
 
     def take(self, id: str) -> Dead:
@@ -185,7 +185,7 @@ class BuildQueue:
             if id in (letter.id, letter.id[:8]):
                 taken = letter
             else:
-                self._release(letter)
+                self.put_back(letter)
         if taken is None:
             raise FearlessError(
                 f"{self.dead_name} has no message {id!r} that is free: `fearless build dlq list`"
@@ -217,7 +217,8 @@ class BuildQueue:
                 found[message["MessageId"]] = _dead(message)
         return list(found.values())
 
-    def _release(self, letter: Dead) -> None:
+    def put_back(self, letter: Dead) -> None:
+        """Let others see a dead letter again."""
         self._client.change_message_visibility(
             QueueUrl=self._urls[self.dead_name],
             ReceiptHandle=letter.receipt,

@@ -212,7 +212,10 @@ class Worker:
             return
         if "failed" in (end or {}):
             log.add(f"failed: {end['failed']}")  # type: ignore[index]
-        log.close()
+        try:
+            log.close()
+        except AWS as error:  # what became of the build is worth more than its log
+            self._say(f"{order.id}: the end of its log is lost: {explain(error)}")
         self._record(message, held, end)
 
     def _watch(

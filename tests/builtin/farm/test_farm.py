@@ -176,5 +176,5 @@ def test_a_dead_letter_is_sent_again(farm: Farm) -> None:
     farm.queue.bury(bad, "no version")
     (letter,) = farm.queue.dead()
     with pytest.raises(Refused, match=r"cannot be sent again: the message has version None"):
-        farm.redrive(letter)
+        farm.redrive(farm.queue.take(letter.id))
     assert len(farm.queue.dead()) == 1

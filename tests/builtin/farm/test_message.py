@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fearless.builtin.farm.message import (
@@ -79,6 +79,7 @@ def test_what_is_sent_is_what_is_read(order: Order) -> None:
     assert named(order.body()) == order.id
 
 
+@settings(max_examples=30)
 @given(orders(), orders())
 def test_ids_differ_with_what_is_built(one: Order, other: Order) -> None:
     same = (one.repository, one.sha, one.options) == (other.repository, other.sha, other.options)

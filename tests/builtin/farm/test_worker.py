@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
+from typing import Any
 
 import pytest
+from botocore.exceptions import ClientError
 
 from fearless.builtin.farm.farm import Farm
 from fearless.builtin.farm.log import LogReader
@@ -229,6 +231,21 @@ def test_the_cloud_may_be_away_for_a_while(farm: Farm, tmp_path: Path) -> None:
         until(lambda: any("again in" in line for line in said), "a word about it")
         farm.queue._urls.update(urls)
         assert over(farm, send(farm)).state == "succeeded"
+
+
+def test_a_log_that_cannot_be_written_costs_nothing_else(farm: Farm, tmp_path: Path) -> None:
+    id = send(farm)
+    put = farm.builds.client.put_item
+
+    def no_logs(**request: Any) -> Any:
+        if request["Item"]["pk"]["S"].startswith("LOG#"):
+            raise ClientError({"Error": {"Code": "Throttling", "Message": "no"}}, "PutItem")
+        return put(**request)
+
+    farm.builds.client.put_item = no_logs
+    with working(farm, Pretender([{"line": "x"}, DONE]), tmp_path) as (_, said):
+        assert over(farm, id).state == "succeeded"
+    assert any("the end of its log is lost" in line for line in said)
 
 
 def test_a_defect_of_a_slot_ends_the_worker(farm: Farm, tmp_path: Path) -> None:
