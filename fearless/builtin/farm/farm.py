@@ -7,11 +7,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import pydantic
+
 from fearless.builtin.farm.log import LogReader
 from fearless.builtin.farm.message import InvalidMessage, Options, Order, key, parse
 from fearless.builtin.farm.queue import BuildQueue, Dead
 from fearless.builtin.farm.status import Builds, Status
-from fearless.errors import FearlessError, Refused
+from fearless.errors import ConfigError, FearlessError, Refused
 
 MOST = 9999
 """Builds of the same commit with the same options, within the days that rows are kept."""
@@ -65,14 +67,15 @@ class Farm:
         """Order a build, or join one of the same that waits or goes on already.
 
         One that succeeded is the answer unless `again`; one that failed is ordered anew. The id
-        is counted up by conditional writes, so that of two senders one joins the other.
+        is counted up by conditional writes, so that of two senders one joins the other. Raises
+        ConfigError for what no worker would take.
         """
         self.queue.ensure()
         for number in range(1, MOST):
             id = f"{key(repository, sha, options)}.{number}"
             known = self.builds.status(id)
             if known is None:
-                order = Order(
+                order = _order(
                     id=id,
                     repository=repository,
                     ref=ref,
@@ -155,3 +158,14 @@ class Farm:
                     f"`fearless build wait {id}`"
                 )
             self._sleep(poll)
+
+
+def _order(**fields: Any) -> Order:
+    try:
+        return Order(**fields)
+    except pydantic.ValidationError as error:
+        first = error.errors()[0]
+        name = str(first["loc"][0])
+        raise ConfigError(
+            f"{name} {fields.get(name)!r} cannot be sent to a build worker: {first['msg']}"
+        ) from None

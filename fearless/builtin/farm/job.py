@@ -28,6 +28,7 @@ from fearless.builtin.farm.mirror import Absent, Mirror
 from fearless.builtin.farm.options import options_of
 from fearless.builtin.farm.redact import Redactor, of_environment
 from fearless.builtin.farm.tail import Tail
+from fearless.dockerfile import DockerfileError
 from fearless.errors import ConfigError, FearlessError, Refused, explain
 from fearless.interfaces import BuildContext, Image, Release, RemoteRegistry, Report
 
@@ -123,7 +124,7 @@ def _build(
         network=options.network,
         buildkit=options.buildkit,
     )
-    with _again("the build", keep=(BuildFailed,)):
+    with _again("the build", keep=(BuildFailed, DockerfileError)):
         log = project.directory / "build" / release.sha / "docker.log"
         try:
             with Tail(log, report.line):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -100,11 +100,7 @@ class Worker:
         self._stopping.set()
 
     def _alive(self, row: WorkerRow) -> None:
-        self._builds.report(
-            WorkerRow(
-                row.name, row.slots, row.repositories, row.since, self._builds.clock(), row.every
-            )
-        )
+        self._builds.report(replace(row, seen=self._builds.clock()))
 
     # ------------------------------------------------------------------ slots
 

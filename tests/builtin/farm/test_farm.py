@@ -11,7 +11,7 @@ from fearless.builtin.farm.farm import Farm, NoWorker, Sent, TookTooLong
 from fearless.builtin.farm.log import LogWriter
 from fearless.builtin.farm.message import parse
 from fearless.builtin.farm.status import Status, WorkerRow
-from fearless.errors import Refused
+from fearless.errors import ConfigError, Refused
 from fearless.interfaces import Image
 from fearless.testing.emulator import Emulator
 from tests.builtin.farm.given import IMAGE, OPTIONS, a_farm
@@ -70,6 +70,20 @@ def test_the_same_is_joined_and_not_built_twice(farm: Farm) -> None:
     assert again.new
     assert again.status.id == held.id.replace(".1", ".2")
     assert farm.queue.depth().visible == 2, "SQS does not take it for the first one"
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("repository", "../shop"), ("ref", "a\nb"), ("requested_by", "x" * 300)],
+)
+def test_what_no_worker_takes_is_not_sent(farm: Farm, field: str, value: str) -> None:
+    fields = {"repository": "shop", "sha": SHA, "ref": "main", "requested_by": "ann", field: value}
+    message = f"{field} .* cannot be sent to a build worker: "
+    with pytest.raises(ConfigError, match=message) as caught:
+        farm.send(OPTIONS, **fields)
+    assert "\n" not in str(caught.value)
+    assert farm.queue.depth().visible == 0
+    assert farm.builds.builds() == []
 
 
 def test_what_failed_is_built_anew(farm: Farm) -> None:

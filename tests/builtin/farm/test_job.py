@@ -17,6 +17,7 @@ from fearless.builtin.farm.redact import Redactor, of_environment
 from fearless.builtin.farm.tail import Tail
 from fearless.builtin.farm.workplace import workplace
 from fearless.config import read
+from fearless.dockerfile import DockerfileError
 from fearless.errors import ConfigError, FearlessError
 from fearless.interfaces import Image, Release
 from fearless.testing.fakes import SilentReport
@@ -97,6 +98,9 @@ def test_what_is_not_in_the_commit(origin: Repository, tmp_path: Path, options: 
     with pytest.raises(Absent, match=r"has no release\.toml"):
         run(origin, tmp_path, Options(app="shop", source="app"), Registry())
     with pytest.raises(ConfigError, match=r"there is no Dockerfile in ops/app at"):
+        run(origin, tmp_path, options, Registry())
+    origin.commit({"ops/app/Dockerfile": "FROM x\nCOPY <<EOF /x\nnever ended\n"})
+    with pytest.raises(DockerfileError, match="Dockerfile:2"):
         run(origin, tmp_path, options, Registry())
     origin.commit({"ops/release.toml": "[app\n"})
     with pytest.raises(ConfigError, match=r"release\.toml: not valid TOML"):
