@@ -54,10 +54,11 @@ SLOW = (
 
 
 DOCKER = (
+    "tests/benchmarks/test_rebuild.py",
     "tests/builtin/test_docker.py",
-    "tests/builtin/registries/test_engine_push.py",
     "tests/builtin/builds/test_buildkit_engine.py",
     "tests/builtin/builds/test_cache_engine.py",
+    "tests/builtin/registries/test_engine_push.py",
     "tests/testing/test_engines.py",
     "tests/local/test_container.py",
     "tests/local/test_engine.py",

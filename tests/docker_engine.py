@@ -25,7 +25,8 @@ from fearless.testing.docker_engine import DockerEngine, running
 __all__ = ["DockerEngine"]
 
 
-def _without(reason: str) -> NoReturn:
+def without(reason: str) -> NoReturn:
+    """Skip the test, or fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must have a Docker engine: {reason}")
     pytest.skip(reason)
@@ -35,7 +36,7 @@ def _started(stack: ExitStack, *, isolated: bool = True) -> DockerEngine:
     try:
         return stack.enter_context(running(isolated=isolated))
     except FearlessError as error:
-        _without(str(error.args[0]))
+        without(str(error.args[0]))
 
 
 @pytest.fixture(scope="session")

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
+import re
 import shutil
 import signal
 import socket
@@ -125,7 +126,28 @@ def _pump(source: socket.socket, sink: socket.socket) -> None:
         sink.shutdown(socket.SHUT_WR)
 
 
-def _check(isolated: bool) -> None:
+def buildkit_command() -> str:
+    """The folder of a `docker` command that can use BuildKit: in PATH, or Debian's.
+
+    Docker 23 and newer need a plugin for it. Raises FearlessError where there is none.
+    """
+    for folder in (*os.environ["PATH"].split(os.pathsep), "/usr/bin"):
+        command = f"{folder}/docker"
+        if not os.access(command, os.X_OK):
+            continue
+        said = subprocess.run([command, "--version"], capture_output=True, text=True).stdout
+        version = re.search(r"version (\d+)", said)
+        if version and (int(version[1]) < 23 or _runs(command, "buildx", "version")):
+            return folder
+    raise FearlessError("no `docker` command has BuildKit (Debian: apt-get install docker.io)")
+
+
+def _runs(*argv: str) -> bool:
+    return subprocess.run(argv, capture_output=True).returncode == 0
+
+
+def check(*, isolated: bool = True) -> None:
+    """Raise FearlessError where there can be no engine, saying what is missing."""
     if not shutil.which("dockerd"):
         raise FearlessError("dockerd is not installed (Debian: apt-get install docker.io)")
     if os.geteuid() != 0:
@@ -143,7 +165,7 @@ def running(*, isolated: bool = True) -> Iterator[DockerEngine]:
     Not `isolated`, it shares the host's network, with no bridge and no firewall rules. Raises
     FearlessError where there can be no such engine.
     """
-    _check(isolated)
+    check(isolated=isolated)
     directory = Path(tempfile.mkdtemp(prefix="docker-"))  # a socket's name: 107 characters at most
     address = directory / "docker.sock"
     dockerd = [

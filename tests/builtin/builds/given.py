@@ -17,10 +17,13 @@ from typing import TYPE_CHECKING
 import pytest
 
 from fearless.builtin.docker import DockerBuilder
+from fearless.errors import FearlessError
 from fearless.interfaces import BuildContext, Image
+from fearless.testing.docker_engine import buildkit_command
 from fearless.testing.fakes import SilentReport
 from tests import images
 from tests.commands import ROOT
+from tests.docker_engine import without
 
 if TYPE_CHECKING:
     from tests.docker_engine import DockerEngine
@@ -73,6 +76,15 @@ def used(docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> Iterat
     yield docker_engine
     for image in docker_engine.client.images.list("shop"):
         docker_engine.client.images.remove(image.id, force=True)
+
+
+@pytest.fixture
+def able(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A `docker` command that can use BuildKit is the first in PATH."""
+    try:
+        monkeypatch.setenv("PATH", f"{buildkit_command()}:{os.environ['PATH']}")
+    except FearlessError as error:
+        without(str(error.args[0]))
 
 
 class OnABranch:

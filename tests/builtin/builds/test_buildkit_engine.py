@@ -6,10 +6,8 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import time
 import uuid
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -23,7 +21,6 @@ from fearless.errors import ConfigError, FearlessError
 from fearless.testing.fakes import SilentReport
 from tests import images
 from tests.builtin.builds.given import APP, BASE, OnABranch, build, interrupted, until
-from tests.docker_engine import _without
 
 if TYPE_CHECKING:
     from tests.docker_engine import DockerEngine
@@ -35,25 +32,9 @@ SETTINGS: dict[str, Any] = {"buildkit": True, "network": "none"}
 
 
 @pytest.fixture
-def used(used: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerEngine]:
-    """The engine, and a `docker` command that can use BuildKit first in PATH."""
-    monkeypatch.setenv("PATH", f"{_able()}:{os.environ['PATH']}")
-    yield used
-
-
-def _able() -> str:
-    for folder in (*os.environ["PATH"].split(":"), "/usr/bin"):
-        command = f"{folder}/docker"
-        if not os.access(command, os.X_OK):
-            continue
-        version = subprocess.run([command, "--version"], capture_output=True, text=True).stdout
-        major = int(version.removeprefix("Docker version ").split(".")[0])
-        with_plugin = [command, "buildx", "version"]
-        if major < 23 or subprocess.run(with_plugin, capture_output=True).returncode == 0:
-            return folder
-    return _without(
-        "there is no `docker` command with BuildKit (Debian: apt-get install docker.io)"
-    )
+def used(used: DockerEngine, able: None) -> DockerEngine:
+    """The engine, and a `docker` command that can use BuildKit."""
+    return used
 
 
 @pytest.fixture

@@ -19,14 +19,13 @@ from fearless.interfaces import Login
 from fearless.testing.fakes import SilentReport
 from tests import images
 from tests.builtin.builds.given import APP, OnABranch
-from tests.builtin.builds.test_buildkit_engine import _able
 from tests.builtin.registries.given import oci_registry
 
 if TYPE_CHECKING:
     from tests.docker_engine import DockerEngine
     from tests.docker_registry import DockerRegistry
 
-pytest_plugins = ["tests.docker_engine", "tests.docker_registry"]
+pytest_plugins = ["tests.builtin.builds.given", "tests.docker_registry"]
 pytestmark = [pytest.mark.docker, pytest.mark.slow]
 
 
@@ -68,13 +67,12 @@ def others(
 def test_a_build_is_warm_on_an_engine_that_never_built_it(
     others: tuple[DockerEngine, DockerEngine],
     private_registry: DockerRegistry,
+    able: None,
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     buildkit: bool,
 ) -> None:
     settings = {"buildkit": True, "network": "none"} if buildkit else {}
-    if buildkit:
-        monkeypatch.setenv("PATH", f"{_able()}:/usr/bin:/bin")
     site = Site(tmp_path, oci_registry(private_registry, path=f"t{uuid.uuid4().hex[:8]}"), settings)
     first, second = others
     everything, warm = (4, 3) if buildkit else (9, 4)
