@@ -45,6 +45,8 @@ SLOW = (
     "tests/steps/",
     "tests/testing/",
     "tests/plugins/test_gates.py",
+    "tests/build_command/",
+    "tests/builtin/farm/test_rights.py",
     "tests/builtin/farm/test_worker.py",
     "tests/builtin/test_dynamodb.py",
     "tests/builtin/test_cloudformation.py",
