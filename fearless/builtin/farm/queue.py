@@ -41,14 +41,12 @@ class NotOurs(FearlessError):
 
 @dataclass(frozen=True)
 class Received:
-    """A message in hand. `count` is how often it was given to anybody; `sent` is Unix time."""
+    """A message in hand. `count` is how often it was given to anybody."""
 
     id: str
     receipt: str
     body: str
-    group: str
     count: int
-    sent: float
 
 
 @dataclass(frozen=True)
@@ -117,17 +115,14 @@ class BuildQueue:
             MaxNumberOfMessages=1,
             WaitTimeSeconds=wait,
             VisibilityTimeout=visibility,
-            AttributeNames=["ApproximateReceiveCount", "SentTimestamp", "MessageGroupId"],
+            AttributeNames=["ApproximateReceiveCount"],
         )
         for found in answer.get("Messages", ()):
-            attributes = found["Attributes"]
             return Received(
                 found["MessageId"],
                 found["ReceiptHandle"],
                 found["Body"],
-                attributes["MessageGroupId"],
-                int(attributes["ApproximateReceiveCount"]),
-                int(attributes["SentTimestamp"]) / 1000,
+                int(found["Attributes"]["ApproximateReceiveCount"]),
             )
         return None
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from fearless import names
 from fearless.builtin.builds.earlier import Candidate, Finder
+from fearless.errors import ConfigError
 from fearless.interfaces import RemoteRegistry, Report
 from fearless.local import engine
 
@@ -24,7 +25,14 @@ def make_ready(project: Project, report: Report) -> None:
         if not isinstance(registry, RemoteRegistry):
             return
         registry.login()
-        branch = project.git.default_branch()
-        if branch is not None:
+        if branch := _default_branch(project):
             newest = Candidate(names.branch_tag(branch), f"branch {branch}")
             Finder(client, registry, report).find(project.app.name, [newest])
+
+
+def _default_branch(project: Project) -> str | None:
+    """None also where release.toml lies in a folder of its own, which is all a worker needs."""
+    try:
+        return project.git.default_branch()
+    except ConfigError:
+        return None

@@ -193,7 +193,10 @@ class Worker:
         ]
         waited = held.begun - held.queued
         log.add(f"{settings.name}: build {order.id} of {order.repository}@{order.sha}")
-        self._say(f"{order.id}: begun, attempt {held.attempts}, {waited:.1f} s after it was sent")
+        self._say(
+            f"{order.id}: begun, attempt {held.attempts}, {waited:.1f} s after it was sent "
+            f"(given {message.count} times)"
+        )
         for pulse in pulses:
             pulse.start()
         running = self._runner.start(order, url, folder)

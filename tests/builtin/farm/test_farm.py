@@ -186,7 +186,7 @@ def test_a_dead_letter_is_sent_again(farm: Farm) -> None:
     again = farm.queue.receive(1, 60)
     assert again is not None and parse(again.body).id == sent.status.id
 
-    bad = type(message)(again.id, again.receipt, "{}", "x", 1, 0.0)
+    bad = type(message)(again.id, again.receipt, "{}", 1)
     farm.queue.bury(bad, "no version")
     (letter,) = farm.queue.dead()
     with pytest.raises(Refused, match=r"cannot be sent again: the message has version None"):
