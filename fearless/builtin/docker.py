@@ -90,7 +90,7 @@ class DockerBuilder:
         instructions = dockerfile.parse(files.text(name), name)
         log = self.project.directory / "build" / release.sha / "docker.log"
         log.parent.mkdir(parents=True, exist_ok=True)
-        client = engine.require(self.timeout)
+        client = engine.require()
         try:
             self._pull_bases(client, name, instructions, report)
             earlier = self._earlier(client, release, report)
@@ -141,20 +141,11 @@ class DockerBuilder:
     ) -> str:
         host = engine.require_address()
         cache_from = [image.name for image in earlier]
-        secrets = self._secret_files(work)
+        secrets = {key: self.project.secrets.get(name) for key, name in self.secrets.items()}
         run = BuildKit(replace(order, cache_from=cache_from, secrets=secrets), progress)
         image_id = run.run(host, work)
         progress.report.line(progress.summary(origin(earlier)))
         return image_id
-
-    def _secret_files(self, work: Path) -> dict[str, Path]:
-        """Each secret in a file that only this user reads, and that goes with `work`."""
-        files = {}
-        for number, (key, name) in enumerate(self.secrets.items()):
-            files[key] = work / f"secret-{number}"
-            files[key].touch(0o600)
-            files[key].write_text(self.project.secrets.get(name))
-        return files
 
     def _earlier(
         self, client: DockerClient, release: Release, report: Report

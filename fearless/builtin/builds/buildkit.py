@@ -24,6 +24,7 @@ _STEP = re.compile(r"\[(?:(\S+) )?(\d+)/(\d+)\] (.*)")
 _SAID = re.compile(r"\d+\.\d+ ?(.*)")
 _LAYERS = ("ADD", "COPY", "RUN", "WORKDIR")
 _CHOOSE_AN_ENGINE = ("DOCKER_CONTEXT", "BUILDX_BUILDER")
+_SECRET = "FEARLESS_SECRET_"
 _LOST = ("Cannot connect to the Docker daemon", "error during connect", "rpc error", "EOF")
 _NO_BUILDX = "buildx component is missing"
 _NEEDED = "install docker-buildx, or leave `buildkit` out of [container]"
@@ -38,7 +39,7 @@ def command(order: Order, iidfile: Path) -> list[str]:
         *(f"--label={name}={value}" for name, value in order.labels.items()),
         *(f"--build-arg={name}={value}" for name, value in args.items()),
         *(f"--cache-from={name}" for name in order.cache_from),
-        *(f"--secret=id={name},src={path}" for name, path in order.secrets.items()),
+        *(f"--secret=id={name},env={_SECRET}{n}" for n, name in enumerate(order.secrets)),
         *([f"--target={order.target}"] if order.target else []),
         *([f"--network={order.network}"] if order.network else []),
         *(["--no-cache"] if order.nocache else []),
@@ -46,9 +47,12 @@ def command(order: Order, iidfile: Path) -> list[str]:
     ]
 
 
-def environment(host: str, directory: Path, environ: Mapping[str, str]) -> dict[str, str]:
-    """What the command runs with: a configuration of its own in `directory`, without anybody's
-    credentials. Plugins (buildx) are found where the user has them."""
+def environment(
+    order: Order, host: str, directory: Path, environ: Mapping[str, str]
+) -> dict[str, str]:
+    """What the command runs with: the secrets, which are in no file that a `kill -9` would leave,
+    and a configuration of its own in `directory`, without anybody's credentials. Plugins (buildx)
+    are found where the user has them."""
     usual = Path(environ.get("DOCKER_CONFIG") or Path(environ.get("HOME", "/")) / ".docker")
     plugins = {"cliPluginsExtraDirs": [str(usual / "cli-plugins")]}
     (directory / "config.json").write_text(json.dumps(plugins))
@@ -56,7 +60,8 @@ def environment(host: str, directory: Path, environ: Mapping[str, str]) -> dict[
     if environ.get("DOCKER_TLS_VERIFY"):
         mine["DOCKER_CERT_PATH"] = environ.get("DOCKER_CERT_PATH") or str(usual)
     others = {name: environ[name] for name in environ if name not in _CHOOSE_AN_ENGINE}
-    return {**others, **mine}
+    secrets = {f"{_SECRET}{n}": value for n, value in enumerate(order.secrets.values())}
+    return {**others, **mine, **secrets}
 
 
 def operations(instructions: Iterable[Instruction]) -> dict[tuple[str, int], Instruction]:
@@ -98,7 +103,7 @@ class BuildKit:
                 "and Ubuntu: `apt-get install docker.io`)"
             )
         iidfile = work / "iid"
-        env = environment(host, work, os.environ)
+        env = environment(self.order, host, work, os.environ)
         with self.order.archive.open("rb") as context:
             code = self._follow(command(self.order, iidfile), env, context.fileno())
         if self._late:

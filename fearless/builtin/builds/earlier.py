@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from fearless import names
+from fearless import names, oci_reference
 from fearless.builtin.builds.progress import one_line
 from fearless.errors import explain
 from fearless.interfaces import Login, Release, RemoteRegistry, Report
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from docker import DockerClient
 
 OWN = "this engine"
+_ABSENT = ("not found", "manifest unknown", "name unknown", "does not exist")
 
 
 @dataclass(frozen=True)
@@ -99,7 +100,8 @@ class Finder:
         """
         found = list(self._nearest(app, candidates))
         for name in given:
-            if has_image(self.client, name) or not self._pull(name):
+            elsewhere = oci_reference.parse(name).registry  # never a stranger's on Docker Hub
+            if has_image(self.client, name) or (elsewhere and not self._pull(name)):
                 found.append(self._earlier(name, name))
         return tuple(found)
 
@@ -122,7 +124,7 @@ class Finder:
         """Get it from the registry; why not, or an empty string."""
         login = self.remote.login() if self.remote is not None else None
         why = pull(self.client, name, self.report, login)
-        if why and not any(word in why for word in ("not found", "unknown", "does not exist")):
+        if why and not any(words in why for words in _ABSENT):
             self.report.line(f"note: no cache from {name}: {why}")
             self.remote = None
         return why

@@ -11,7 +11,7 @@ from fearless.dockerfile import Instruction
 
 @dataclass(frozen=True)
 class Order:
-    """One build. `archive` is its context, `timeout` in seconds, `secrets` are files by id.
+    """One build. `archive` is its context, `timeout` in seconds, `secrets` are by id.
 
     What `args` hold may be read by anybody on this machine, and in the image: no secrets.
     """
@@ -27,4 +27,4 @@ class Order:
     cache_from: Sequence[str] = ()
     nocache: bool = False
     network: str | None = None
-    secrets: Mapping[str, Path] = field(default_factory=dict)
+    secrets: Mapping[str, str] = field(default_factory=dict, repr=False)

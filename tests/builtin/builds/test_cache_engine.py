@@ -34,6 +34,7 @@ class Site:
 
     def __init__(self, root: Path, registry: OciRegistry, settings: dict[str, Any]) -> None:
         self.root, self.registry, self.settings = root, registry, settings
+        self.app = f"s{uuid.uuid4().hex[:8]}"
         self.text = APP["Dockerfile"].replace("WORKDIR", f"LABEL a={uuid.uuid4()}\nWORKDIR")
 
     def build(self, sha: str, branch: str) -> str:
@@ -44,7 +45,7 @@ class Site:
         files = APP | {"Dockerfile": self.text, "shop/version.py": sha}
         context = images.context(self.root / sha / "context", files)
         report = SilentReport()
-        built = builder.build(images.release(sha * 40), context, report)
+        built = builder.build(images.release(sha * 40, self.app), context, report)
         self.registry.alias(self.registry.push(built), names.branch_tag(branch))
         return report.lines[-1]
 
@@ -73,7 +74,7 @@ def test_a_build_is_warm_on_an_engine_that_never_built_it(
     buildkit: bool,
 ) -> None:
     settings = {"buildkit": True, "network": "none"} if buildkit else {}
-    site = Site(tmp_path, oci_registry(private_registry, path=f"t{uuid.uuid4().hex[:8]}"), settings)
+    site = Site(tmp_path, oci_registry(private_registry), settings)
     first, second = others
     everything, warm = (4, 3) if buildkit else (9, 4)
 

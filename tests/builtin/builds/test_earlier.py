@@ -3,13 +3,22 @@
 from __future__ import annotations
 
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import pytest
+from docker.errors import ImageNotFound
 
 from fearless import names
-from fearless.builtin.builds.earlier import Earlier, History, choose, origin
+from fearless.builtin.builds.earlier import (
+    Candidate,
+    Earlier,
+    Finder,
+    History,
+    choose,
+    origin,
+)
 from fearless.errors import FearlessError
+from fearless.interfaces import Image, Login
 from fearless.testing.fakes import SilentReport
 
 SHA = "4f2a9c1b2e" + "0" * 30
@@ -102,3 +111,64 @@ def test_images_are_given_when_another_engine_built_one_of_them() -> None:
     assert choose(both) == (["r/x", "r/main"], "branch x, branch main")
     assert choose([image("x", own=True), image("given", own=False)])[0] == ["r/x", "r/given"]
     assert origin(both) == "branch x, branch main"
+
+
+class Engine:
+    """An engine without images, which cannot pull any for the reason given."""
+
+    def __init__(self, why: str) -> None:
+        self.why = why
+        self.asked: list[tuple[str, str, object]] = []
+        self.images = self.api = self
+
+    def get(self, name: str) -> None:
+        raise ImageNotFound(name)
+
+    def pull(self, name: str, tag: str, auth_config: object, **_: object) -> list[dict[str, str]]:
+        self.asked.append((name, tag, auth_config))
+        return [{"status": "Pulling"}, {"error": self.why}]
+
+
+class Remote:
+    """As much of a registry as engines need."""
+
+    def name(self, app: str, tag: str) -> str:
+        return f"registry.test/{app}:{tag}"
+
+    def login(self) -> Login:
+        return Login("registry.test", "ci", "hush")
+
+    def alias(self, image: Image, tag: str) -> None:
+        raise NotImplementedError
+
+
+CANDIDATES = (Candidate("branch-x", "branch x"), Candidate("branch-main", "branch main"))
+AUTH = {"username": "ci", "password": "hush"}
+
+
+@pytest.mark.parametrize("why", ["manifest for x not found: manifest unknown", "name unknown"])
+def test_what_does_not_exist_is_left_out_in_silence(report: SilentReport, why: str) -> None:
+    engine = Engine(why)
+    finder = Finder(cast(Any, engine), Remote(), report)
+    assert finder.find("shop", CANDIDATES, ["registry.test/base:1", "other.test:5000/base"]) == ()
+    assert engine.asked == [
+        ("registry.test/shop", "branch-x", AUTH),
+        ("registry.test/shop", "branch-main", AUTH),
+        ("registry.test/base", "1", AUTH),
+        ("other.test:5000/base", "latest", None),
+    ], "the password goes to its own registry only"
+    assert report.lines == []
+
+
+@pytest.mark.parametrize("why", ["connection refused", "x509: signed by unknown authority"])
+def test_a_registry_that_does_not_answer_is_asked_once(report: SilentReport, why: str) -> None:
+    engine = Engine(why)
+    assert Finder(cast(Any, engine), Remote(), report).find("shop", CANDIDATES) == ()
+    assert len(engine.asked) == 1
+    assert report.lines == [f"note: no cache from registry.test/shop:branch-x: {why}"]
+
+
+def test_a_name_without_a_registry_is_never_pulled(report: SilentReport) -> None:
+    engine = Engine("")
+    assert Finder(cast(Any, engine), None, report).find("shop", CANDIDATES, ["shop:old"]) == ()
+    assert engine.asked == []

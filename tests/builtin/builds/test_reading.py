@@ -38,7 +38,7 @@ FULL = Order(
     cache_from=["shop:branch-main"],
     nocache=True,
     network="none",
-    secrets={"pip": Path("/work/secret-0")},
+    secrets={"pip": "hush"},
 )
 
 
@@ -83,7 +83,7 @@ def test_what_the_command_is_asked() -> None:
         *("docker", "build", "--progress=plain", "--file=Prod", "--iidfile=/work/iid"),
         *("--tag=shop:4f2", "--label=a=b c", "--build-arg=BUILDKIT_INLINE_CACHE=1"),
         *("--build-arg=V=3.12", "--cache-from=shop:branch-main"),
-        *("--secret=id=pip,src=/work/secret-0", "--target=deps", "--network=none", "--no-cache"),
+        *("--secret=id=pip,env=FEARLESS_SECRET_0", "--target=deps", "--network=none", "--no-cache"),
         "-",
     ]
     assert buildkit.command(plain(), Path("iid"))[2:] == [
@@ -94,7 +94,7 @@ def test_what_the_command_is_asked() -> None:
 
 def test_the_command_has_nobodys_credentials(tmp_path: Path) -> None:
     given = {"HOME": "/home/x", "PATH": "/bin", "DOCKER_CONTEXT": "far", "DOCKER_TLS_VERIFY": "1"}
-    assert buildkit.environment("unix:///s", tmp_path, given) == {
+    assert buildkit.environment(FULL, "unix:///s", tmp_path, given) == {
         "HOME": "/home/x",
         "PATH": "/bin",
         "DOCKER_BUILDKIT": "1",
@@ -102,7 +102,9 @@ def test_the_command_has_nobodys_credentials(tmp_path: Path) -> None:
         "DOCKER_CONFIG": str(tmp_path),
         "DOCKER_HOST": "unix:///s",
         "DOCKER_TLS_VERIFY": "1",
+        "FEARLESS_SECRET_0": "hush",
     }
+    assert "hush" not in repr(FULL)
     assert json.loads((tmp_path / "config.json").read_text()) == {
         "cliPluginsExtraDirs": ["/home/x/.docker/cli-plugins"]
     }
