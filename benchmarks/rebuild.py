@@ -31,7 +31,7 @@ from fearless.testing.docker_engine import buildkit_command, running
 from fearless.testing.fakes import SilentReport
 
 PROMISE = 15.0
-"""Seconds: "Argus builds in 15 seconds" is what the talk that Fearless comes from promised."""
+"""Seconds a build takes on a warm worker, says the talk that Fearless comes from."""
 
 SHOP = ROOT / "examples" / "shop"
 BASE = "shop-base:1"

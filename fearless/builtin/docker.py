@@ -21,7 +21,7 @@ from fearless.builtin.builds.earlier import (
     pull,
 )
 from fearless.builtin.builds.order import Order
-from fearless.builtin.builds.progress import BuildFailed, Progress
+from fearless.builtin.builds.progress import BuildFailed, EngineLost, Progress, one_line
 from fearless.context import Context
 from fearless.dockerfile import Instruction
 from fearless.errors import ConfigError
@@ -85,6 +85,9 @@ class DockerBuilder:
         The image has an id, and no digest before it is pushed. Raises BuildFailed naming the
         line of the Dockerfile, FearlessError without an engine.
         """
+        from docker.errors import APIError, DockerException
+        from requests import RequestException
+
         name = self.dockerfile or context.dockerfile
         files = Context(context.archive, name)
         instructions = dockerfile.parse(files.text(name), name)
@@ -108,6 +111,15 @@ class DockerBuilder:
                     image_id = self._classic(order, earlier, progress, client)
             if branch := self.history.branch(release):
                 client.api.tag(image_id, release.app, names.branch_tag(branch), force=True)
+        except APIError as error:
+            raise BuildFailed(
+                f"the Docker engine refused: {one_line(error.explanation or error)}"
+            ) from error
+        except (DockerException, RequestException) as error:
+            raise EngineLost(
+                f"the Docker engine does not answer any more ({one_line(error)}); once it runs "
+                "again, the same command goes on"
+            ) from error
         finally:
             client.close()
         return Image(release.app, release.sha, "", image_id, f"docker:{image_id}")

@@ -13,6 +13,7 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import docker
 import pytest
 
 from fearless.builtin.builds.earlier import History
@@ -24,6 +25,7 @@ from fearless.local import engine
 from fearless.local.auto import AutoBuilder
 from fearless.local.bundle import unpack
 from fearless.local.registry import LocalRegistry
+from fearless.testing import base_image
 from fearless.testing.fakes import SilentReport
 from tests import images
 from tests.builtin.builds.given import (
@@ -252,6 +254,24 @@ def test_without_an_engine(
         build(builder, tmp_path, report)
 
 
+def test_an_engine_that_goes_away_before_the_build(
+    builder: DockerBuilder, tmp_path: Path, report: SilentReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = docker.DockerClient(base_url="unix:///nonexistent", version="1.41")
+    monkeypatch.setattr(engine, "require", lambda: gone)
+    with pytest.raises(EngineLost, match=r"does not answer any more \(.+\); once it runs again"):
+        build(builder, tmp_path, report)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_what_the_engine_refuses_is_one_line(
+    used: DockerEngine, builder: DockerBuilder, tmp_path: Path, report: SilentReport
+) -> None:
+    with pytest.raises(BuildFailed, match=r"the Docker engine refused: .*must be lowercase"):
+        build(builder, tmp_path, report, Dockerfile="FROM UPPER/Case:1\n")
+
+
 @pytest.mark.docker
 @pytest.mark.slow
 def test_requirements_the_base_image_has_need_no_network(
@@ -259,6 +279,7 @@ def test_requirements_the_base_image_has_need_no_network(
 ) -> None:
     wheel = tmp_path / "greeter-1.0-py3-none-any.whl"
     wheel.write_bytes(images.wheel("greeter", {"greeter.py": "print('hello')\n"}))
+    plain = used.client.images.get(base_image.NAME)
     used.load_base([wheel])
     try:
         text = f"{BASE}COPY requirements.txt .\nRUN pip install -r requirements.txt\n"
@@ -267,7 +288,7 @@ def test_requirements_the_base_image_has_need_no_network(
         command = ["python", "-c", "import greeter"]
         said = used.client.containers.run(image.image_id, command, remove=True)
     finally:
-        used.load_base()
+        plain.tag(base_image.NAME)
     assert said == b"hello\n"
 
 
