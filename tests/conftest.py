@@ -45,6 +45,9 @@ SLOW = (
     "tests/steps/",
     "tests/testing/",
     "tests/plugins/test_gates.py",
+    "tests/build_command/",
+    "tests/builtin/farm/test_rights.py",
+    "tests/builtin/farm/test_worker.py",
     "tests/builtin/test_dynamodb.py",
     "tests/builtin/test_cloudformation.py",
     "tests/builtin/registries/",
@@ -61,6 +64,7 @@ DOCKER = (
     "tests/testing/test_engines.py",
     "tests/local/test_container.py",
     "tests/local/test_engine.py",
+    "tests/builtin/farm/test_real.py",
     "tests/e2e/test_docker.py",
 )
 """What starts Docker engines, which must not meet on one machine."""

@@ -19,6 +19,7 @@ COLUMNS = {
     "stream": "CPU us/record",
     "growth": "peak MB",
     "half_million": "items/s",
+    "farm": "send to start ms",
 }
 
 
