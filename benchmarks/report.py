@@ -13,7 +13,7 @@ from pathlib import Path
 from benchmarks.harness import ROOT
 
 TIMEOUT = 7200.0
-NAMES = ("copy", "cores", "verify", "stream", "growth", "half_million")
+NAMES = ("copy", "cores", "verify", "stream", "growth", "half_million", "rebuild", "farm")
 
 
 def placed(page: str, name: str, output: str) -> str:

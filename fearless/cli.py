@@ -26,7 +26,8 @@ def main(argv: list[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    from fearless import worker_command
+    from fearless import lint_command, worker_command
+    from fearless.build_command import commands as build
     from fearless.data_command import commands as data
     from fearless.local import commands
 
@@ -46,7 +47,9 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("--release", help='a path that answers {"sha": ..., "stack": ...}')
     init.set_defaults(run=_init)
     commands.add_parser(sub)
+    build.add_parser(sub)
     data.add_parser(sub)
+    lint_command.add_parser(sub)
     worker_command.add_parser(sub)
     return parser
 

@@ -13,6 +13,7 @@ from typing import Any, Literal, get_type_hints
 import pydantic
 from pydantic import BaseModel, ConfigDict, Field
 
+from fearless.dockerfile_lint import Rule
 from fearless.errors import ConfigError, suggest
 
 GIVEN = ("project", "cloud")
@@ -103,13 +104,20 @@ class StackSlot(Slot):
     parameters: dict[str, str | int] = {}
 
 
+class ContainerSlot(Slot):
+    """`[container]`: the builder, and what is done about the findings in the Dockerfile."""
+
+    lint: Literal["warn", "error", "off"] = "warn"
+    lint_ignore: list[Rule] = []
+
+
 class Config(_Table):
     """The whole of release.toml."""
 
     app: App
     tag: Tag = Tag()
     cloud: Slot = Slot(use="local")
-    container: Slot = Slot()
+    container: ContainerSlot = ContainerSlot()
     registry: Slot = Slot()
     ami: Slot = Slot()
     stack: StackSlot = StackSlot()

@@ -118,23 +118,59 @@ def pairs(text: str, variables: Mapping[str, str]) -> list[tuple[str, str]]:
 
 
 def bases(
-    instructions: Iterable[Instruction], arguments: Mapping[str, str] | None = None
+    instructions: Iterable[Instruction],
+    arguments: Mapping[str, str] | None = None,
 ) -> tuple[str, ...]:
     """The images a Dockerfile starts from, without its own stages and `scratch`."""
+    found = (stage.image for stage in stages(instructions, arguments) if stage.image)
+    return tuple(dict.fromkeys(found))
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A stage of a build, with its FROM first. `name` is in lower case, empty without AS.
+
+    `image` is the image it starts from, empty for `scratch` and for another stage: its `parent`.
+    """
+
+    name: str
+    image: str
+    parent: Stage | None
+    instructions: tuple[Instruction, ...]
+
+
+def stages(
+    instructions: Iterable[Instruction],
+    arguments: Mapping[str, str] | None = None,
+    target: str | None = None,
+) -> tuple[Stage, ...]:
+    """The stages in order, up to `target` (a name or a number) where there is one.
+
+    Raises DockerfileError for a FROM that cannot be read.
+    """
     variables: dict[str, str] = {}
-    stages = {"scratch"}
-    found: list[str] = []
+    blocks: list[list[Instruction]] = []
     for instruction in instructions:
-        if instruction.keyword == "ARG" and not found:
+        if instruction.keyword == "FROM":
+            blocks.append([])
+        elif instruction.keyword == "ARG" and not blocks:
             key, _, default = expand(instruction.text, variables).partition("=")
             variables[key] = (arguments or {}).get(key, default)
-        elif instruction.keyword == "FROM":
-            image, *rest = words(instruction.text, variables)
-            if image.lower() not in stages:
-                found.append(image)
-            if len(rest) == 2 and rest[0].upper() == "AS":
-                stages.add(rest[1].lower())
-    return tuple(dict.fromkeys(found))
+        if blocks:
+            blocks[-1].append(instruction)
+    found: list[Stage] = []
+    for number, block in enumerate(blocks):
+        try:
+            image, *rest = words(block[0].text, variables)
+        except ValueError as error:
+            raise DockerfileError(f"line {block[0].line}: {block[0]}: {error}") from None
+        name = rest[1].lower() if len(rest) == 2 and rest[0].upper() == "AS" else ""
+        parent = next((stage for stage in found if stage.name == image.lower()), None)
+        external = parent is None and image.lower() != "scratch"
+        found.append(Stage(name, image if external else "", parent, tuple(block)))
+        if target is not None and target.lower() in (name, str(number)):
+            break
+    return tuple(found)
 
 
 # --------------------------------------------------------------------------------- lines

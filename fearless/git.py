@@ -54,6 +54,40 @@ class Git:
         sha, date = answer.split()
         return sha, date
 
+    def branch(self, sha: str) -> str | None:
+        """The branch whose tip is `sha`: the one checked out, else the only one, here or remote.
+
+        None where no branch ends there, or several do and none of them is checked out.
+        """
+        form = "--format=%(HEAD)%(refname)"
+        where = ("refs/heads", "refs/remotes")
+        found = set()
+        for line in self._run("for-each-ref", "--points-at", sha, form, *where).splitlines():
+            _, kind, name = line[1:].split("/", 2)
+            name = name if kind == "heads" else name.partition("/")[2]
+            if line.startswith("*"):
+                return name
+            found.add(name)
+        found.discard("HEAD")
+        return found.pop() if len(found) == 1 else None
+
+    def default_branch(self, remote: str = "origin") -> str | None:
+        """The branch that a clone checks out, as far as this repository knows; else main, master.
+
+        None when it knows of neither.
+        """
+        try:
+            ref = self._run("symbolic-ref", "--quiet", f"refs/remotes/{remote}/HEAD")
+            return ref.removeprefix(f"refs/remotes/{remote}/")
+        except Failed:
+            pass
+        known = self._run("for-each-ref", "--format=%(refname:short)", "refs/heads").splitlines()
+        return next((name for name in ("main", "master") if name in known), None)
+
+    def remote_url(self, remote: str = "origin") -> str:
+        """Where a remote is, as configured; empty when there is no such remote."""
+        return self._setting(f"remote.{remote}.url")
+
     def changes(self, ops: Sequence[str] = ()) -> list[str]:
         """What differs from HEAD, as `git status --porcelain` prints it, relative to `root`.
 

@@ -6,15 +6,15 @@ never in an immutable stack.
 
 from __future__ import annotations
 
-import contextlib
-import json
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
+from types import MappingProxyType
 from typing import Any
 
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Release
+from fearless.rows import Rows
 
 
 @dataclass(frozen=True)
@@ -40,14 +40,14 @@ class StepRecord:
     data: Mapping[str, Any]
 
 
-class Ledger:
-    """Reads answer as if empty while the table does not exist; the first write creates it."""
+class Ledger(Rows):
+    """Rows that must not be lost: the table is protected from deletion, and backed up."""
+
+    creation = MappingProxyType({"DeletionProtectionEnabled": True})
 
     def __init__(self, client: Any, app: str, clock: Callable[[], float] = time.time) -> None:
-        self.client = client
-        self.table = f"fearless-{app}"
+        super().__init__(client, f"fearless-{app}")
         self.clock = clock
-        self._made = False
 
     # ------------------------------------------------------------- the live pointer
 
@@ -126,77 +126,8 @@ class Ledger:
         """All history, oldest first."""
         return self.all("EVENT")
 
-    # ------------------------------------------------------------- plain rows
-
-    def get(self, pk: str, sk: str) -> dict[str, Any] | None:
-        """One row's document, read consistently, or None."""
-        try:
-            answer = self.client.get_item(
-                TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}}, ConsistentRead=True
-            )
-        except self.client.exceptions.ResourceNotFoundException:
-            return None
-        return _document(answer["Item"]) if "Item" in answer else None
-
-    def put(self, pk: str, sk: str, document: Mapping[str, Any]) -> None:
-        """Write one row."""
-        self.ensure()
-        self.client.put_item(TableName=self.table, Item=self.row(pk, sk, document))
-
-    def delete(self, pk: str, sk: str) -> None:
-        """Remove one row; absent is fine."""
-        try:
-            self.client.delete_item(TableName=self.table, Key={"pk": {"S": pk}, "sk": {"S": sk}})
-        except self.client.exceptions.ResourceNotFoundException:
-            return
-
-    def all(self, pk: str) -> list[dict[str, Any]]:
-        """Every document under a partition key, in order of the sort key."""
-        found: list[dict[str, Any]] = []
-        request: dict[str, Any] = {
-            "TableName": self.table,
-            "KeyConditionExpression": "pk = :pk",
-            "ExpressionAttributeValues": {":pk": {"S": pk}},
-            "ConsistentRead": True,
-        }
-        while True:
-            try:
-                page = self.client.query(**request)
-            except self.client.exceptions.ResourceNotFoundException:
-                return []
-            found += [_document(item) for item in page["Items"]]
-            if "LastEvaluatedKey" not in page:
-                return found
-            request["ExclusiveStartKey"] = page["LastEvaluatedKey"]
-
-    @staticmethod
-    def row(pk: str, sk: str, document: Mapping[str, Any]) -> dict[str, Any]:
-        """A row as DynamoDB stores it: the document as JSON in one attribute."""
-        return {"pk": {"S": pk}, "sk": {"S": sk}, "document": {"S": json.dumps(dict(document))}}
-
-    def ensure(self) -> None:
-        """Create the table if it is not there."""
-        if self._made:
-            return
-        try:
-            self.client.describe_table(TableName=self.table)
-        except self.client.exceptions.ResourceNotFoundException:
-            self._create_table()
-        self._made = True
-
-    def _create_table(self) -> None:
-        keys = (("pk", "HASH"), ("sk", "RANGE"))
-        with contextlib.suppress(self.client.exceptions.ResourceInUseException):
-            self.client.create_table(
-                TableName=self.table,
-                BillingMode="PAY_PER_REQUEST",
-                KeySchema=[{"AttributeName": n, "KeyType": t} for n, t in keys],
-                AttributeDefinitions=[{"AttributeName": n, "AttributeType": "S"} for n, _ in keys],
-                DeletionProtectionEnabled=True,
-            )
-        self.client.get_waiter("table_exists").wait(
-            TableName=self.table, WaiterConfig={"Delay": 1, "MaxAttempts": 120}
-        )
+    def created(self) -> None:
+        """Switch continuous backups on."""
         try:
             self.client.update_continuous_backups(
                 TableName=self.table,
@@ -206,8 +137,3 @@ class Ledger:
             raise FearlessError(
                 f"the ledger table {self.table} has no point-in-time recovery: {error}"
             ) from None
-
-
-def _document(item: Mapping[str, Any]) -> dict[str, Any]:
-    document: dict[str, Any] = json.loads(item["document"]["S"])
-    return document

@@ -10,6 +10,9 @@ from fearless.interfaces import Release
 STACK_LIMIT = 26
 """Longest stack name: load balancers and target groups derive theirs from it, within 32."""
 
+TAG_LIMIT = 128
+"""Longest tag of a container image, by the OCI distribution specification."""
+
 
 def release(app: str, sha: str, date: str, tag: str = "") -> Release:
     """The release a SHA is. `date` is the commit's, as YYYYMMDD; `tag` overrides the git tag."""
@@ -36,6 +39,20 @@ def branch_stack(app: str, branch: str) -> str:
     room = STACK_LIMIT - len(app) - len("-d--") - len(digest)
     slug = re.sub(r"[^a-z0-9]+", "-", branch.lower()).strip("-")[:room].strip("-")
     return f"{app}-d-{slug}-{digest}" if slug else f"{app}-d-{digest}"
+
+
+def branch_tag(branch: str) -> str:
+    """`branch-<slug>`: the tag of a branch's newest image, in an engine and in a registry.
+
+    What a tag may not have becomes `-`, so that two branches may share one: it moves, and what
+    it names is a cache, never what is deployed. A hash stands in for what is cut off.
+    """
+    slug = re.sub(r"[^A-Za-z0-9_.-]+", "-", branch).strip("-")
+    room = TAG_LIMIT - len("branch-")
+    if slug and len(slug) <= room:
+        return f"branch-{slug}"
+    digest = hashlib.sha256(branch.encode()).hexdigest()[:6]
+    return "-".join(filter(None, ("branch", slug[: room - 7].rstrip("-"), digest)))
 
 
 def run_id(stack_name: str, stack_id: str) -> str:

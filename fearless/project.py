@@ -84,6 +84,11 @@ class Project:
         return str(self.config.dns.settings().get("name", ""))
 
     @property
+    def dockerfile(self) -> str:
+        """The Dockerfile's name in the folder of the app, which any builder takes as a setting."""
+        return str(self.config.container.settings().get("dockerfile") or "Dockerfile")
+
+    @property
     def app_url(self) -> str | None:
         """`[app] url`, where users reach the app, when it is not the cloud's to say."""
         return self.app.url or None

@@ -17,7 +17,9 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
     os.environ.pop(name, None)
 
 
-pytest.register_assert_rewrite("tests.docker_engine", "tests.docker_registry")
+pytest.register_assert_rewrite(
+    "tests.builtin.builds.given", "tests.docker_engine", "tests.docker_registry"
+)
 
 settings.register_profile("fearless", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)
@@ -43,6 +45,9 @@ SLOW = (
     "tests/steps/",
     "tests/testing/",
     "tests/plugins/test_gates.py",
+    "tests/build_command/",
+    "tests/builtin/farm/test_rights.py",
+    "tests/builtin/farm/test_worker.py",
     "tests/builtin/test_dynamodb.py",
     "tests/builtin/test_cloudformation.py",
     "tests/builtin/registries/",
@@ -51,11 +56,15 @@ SLOW = (
 
 
 DOCKER = (
+    "tests/benchmarks/test_rebuild.py",
     "tests/builtin/test_docker.py",
+    "tests/builtin/builds/test_buildkit_engine.py",
+    "tests/builtin/builds/test_cache_engine.py",
     "tests/builtin/registries/test_engine_push.py",
     "tests/testing/test_engines.py",
     "tests/local/test_container.py",
     "tests/local/test_engine.py",
+    "tests/builtin/farm/test_real.py",
     "tests/e2e/test_docker.py",
 )
 """What starts Docker engines, which must not meet on one machine."""

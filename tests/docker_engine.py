@@ -1,217 +1,49 @@
-"""A real Docker engine for tests, and the base image in it.
+"""Real Docker engines for tests, with the base image in them.
 
 A test module gets its fixtures by `pytest_plugins = ["tests.docker_engine"]`.
 
-`docker_engine` runs in a network namespace of its own, so that it can never touch the bridge and
-firewall of an engine this machine runs already. Containers started with `network_mode="host"`
-share that namespace: they reach each other and the tests reach them with `exec_run`, not by a
-socket of this host. `engines` makes more of them, each in a namespace of its own.
-`engine.forward(port)` lets an engine reach what listens on that port of the host's loopback.
-`host_docker_engine` is for tests that must reach containers from the host; it shares the host's
-network, with no bridge and no firewall rules, and is skipped when this machine has a Docker
-bridge, which it would delete.
+`docker_engine` and those that `engines` makes run in network namespaces of their own
+(`fearless.testing.docker_engine`). `host_docker_engine` is for tests that must reach containers
+from the host; it shares the host's network, and is skipped when this machine has a Docker bridge,
+which it would delete.
 
 All need root and dockerd. Without them their tests are skipped; with CI=true they fail.
 """
 
 from __future__ import annotations
 
-import contextlib
-import ctypes
 import os
-import shutil
-import signal
-import socket
-import subprocess
-import sys
-import tempfile
-import threading
-import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from pathlib import Path
-from typing import Any, NoReturn
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import NoReturn
 
 import pytest
 
-from tests import base_image
+from fearless.errors import FearlessError
+from fearless.testing.docker_engine import DockerEngine, running
 
-LOOPBACK_UP = """
-import fcntl, os, socket, struct, sys
-request = struct.pack("16sh22x", b"lo", 1)
-fcntl.ioctl(socket.socket(), 0x8914, request)
-os.execvp(sys.argv[1], sys.argv[1:])
-"""
-"""Gives a new network namespace its loopback interface, then becomes the program given."""
-
-CLONE_NEWNET = 0x40000000
+__all__ = ["DockerEngine"]
 
 
-class DockerEngine:
-    """A running dockerd: what DOCKER_HOST must be to use it, its process id, a client of it."""
-
-    def __init__(self, host: str, directory: Path, pid: int) -> None:
-        import docker
-
-        self.host = host
-        self.directory = directory
-        self.pid = pid
-        self.client: Any = docker.DockerClient(base_url=host, version="auto", timeout=120)
-        self._forwarded: dict[int, Forward] = {}
-
-    def forward(self, port: int) -> None:
-        """Let 127.0.0.1:`port` of the engine's network be that of this process's. Twice is once."""
-        if port not in self._forwarded:
-            self._forwarded[port] = Forward(self.pid, port)
-
-    def close(self) -> None:
-        """Remove its containers, and leave it. Not the end of dockerd."""
-        for container in self.client.containers.list(all=True):
-            container.remove(force=True)
-        self.client.close()
-        for forward in self._forwarded.values():
-            forward.close()
-
-    def load_base(self, wheels: Sequence[Path] = ()) -> str:
-        """Put the base image in as `python:3.X-slim`, with these wheels installed; its id."""
-        archive = self.directory / "base.tar"
-        base_image.write(archive, wheels)
-        with archive.open("rb") as file:
-            (image,) = self.client.images.load(file)
-        archive.unlink()
-        return str(image.id)
-
-
-class Forward:
-    """Carries what is sent to a loopback port of another process's network to the same port here.
-
-    A socket stays in the network it was made in, so only the listening one is made over there.
-    """
-
-    def __init__(self, pid: int, port: int) -> None:
-        self.port = port
-        made: list[socket.socket] = []
-        thread = threading.Thread(target=lambda: made.append(_listen(pid, port)))
-        thread.start()
-        thread.join()
-        (self._listener,) = made
-        threading.Thread(target=self._accept, daemon=True).start()
-
-    def close(self) -> None:
-        """Take no more connections."""
-        with contextlib.suppress(OSError):
-            self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-
-    def _accept(self) -> None:
-        with contextlib.suppress(OSError):
-            while True:
-                inside, _ = self._listener.accept()
-                try:
-                    outside = socket.create_connection(("127.0.0.1", self.port))
-                except OSError:
-                    inside.close()
-                    continue
-                for pair in ((inside, outside), (outside, inside)):
-                    threading.Thread(target=_pump, args=pair, daemon=True).start()
-
-
-def _listen(pid: int, port: int) -> socket.socket:
-    """A listening socket in that process's network. Its thread stays there, and must end."""
-    libc = ctypes.CDLL(None, use_errno=True)
-    with Path(f"/proc/{pid}/ns/net").open() as namespace:
-        if libc.setns(namespace.fileno(), CLONE_NEWNET):
-            raise OSError(ctypes.get_errno(), f"setns: the network of {pid}")
-    return socket.create_server(("127.0.0.1", port), backlog=64)
-
-
-def _pump(source: socket.socket, sink: socket.socket) -> None:
-    with contextlib.suppress(OSError):
-        while data := source.recv(1 << 16):
-            sink.sendall(data)
-    with contextlib.suppress(OSError):
-        sink.shutdown(socket.SHUT_WR)
-
-
-@contextmanager
-def start(directory: Path, *, isolated: bool = True) -> Iterator[DockerEngine]:
-    """Run dockerd with everything it writes in `directory`, and stop it by its process id."""
-    address = directory / "docker.sock"
-    dockerd = [
-        *("dockerd", "--bridge=none", "--iptables=false", "--ip6tables=false"),
-        *("--data-root", str(directory / "data"), "--exec-root", str(directory / "exec")),
-        *("-H", f"unix://{address}", "-p", str(directory / "dockerd.pid")),
-    ]
-    alone = ["unshare", "-n", "--", sys.executable, "-c", LOOPBACK_UP] if isolated else []
-    environment = {k: v for k, v in os.environ.items() if not k.startswith("DOCKER_")}
-    with (directory / "dockerd.log").open("w") as log:
-        process = subprocess.Popen(
-            [*alone, *dockerd],
-            env=environment,
-            stdout=log,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-    try:
-        engine = _when_ready(process, f"unix://{address}", directory)
-        try:
-            yield engine
-        finally:
-            engine.close()
-    finally:
-        process.send_signal(signal.SIGTERM)
-        try:
-            process.wait(60)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait()
-        _unmount_below(directory)
-        shutil.rmtree(directory)
-
-
-def _unmount_below(directory: Path) -> None:
-    """dockerd leaves the mount of its network namespace behind."""
-    mounted = [Path(line.split()[1]) for line in Path("/proc/mounts").read_text().splitlines()]
-    for path in reversed([path for path in mounted if path.is_relative_to(directory)]):
-        subprocess.run(["umount", "--lazy", path], check=True)
-
-
-def _when_ready(process: subprocess.Popen[bytes], host: str, directory: Path) -> DockerEngine:
-    from docker.errors import DockerException
-
-    deadline = time.monotonic() + 60
-    while True:
-        try:
-            return DockerEngine(host, directory, process.pid)
-        except (DockerException, OSError):
-            if process.poll() is not None or time.monotonic() > deadline:
-                _without((directory / "dockerd.log").read_text()[-1500:] or "dockerd did not start")
-            time.sleep(0.05)
-
-
-def _without(reason: str) -> NoReturn:
+def without(reason: str) -> NoReturn:
+    """Skip the test, or fail it in CI."""
     if os.environ.get("CI") == "true":
         pytest.fail(f"CI must have a Docker engine: {reason}")
     pytest.skip(reason)
 
 
-def _directory() -> Path:
-    """A short path: the name of a socket has at most 107 characters."""
-    return Path(tempfile.mkdtemp(prefix="docker-"))
-
-
-def _check() -> None:
-    if not shutil.which("dockerd"):
-        _without("dockerd is not installed (Debian: apt-get install docker.io)")
-    if os.geteuid() != 0:
-        _without("dockerd needs root")
+def _started(stack: ExitStack, *, isolated: bool = True) -> DockerEngine:
+    try:
+        return stack.enter_context(running(isolated=isolated))
+    except FearlessError as error:
+        without(str(error.args[0]))
 
 
 @pytest.fixture(scope="session")
 def docker_engine() -> Iterator[DockerEngine]:
     """An engine with the base image, in its own network namespace. It is not in DOCKER_HOST."""
-    _check()
-    with start(_directory()) as engine:
+    with ExitStack() as stack:
+        engine = _started(stack)
         engine.load_base()
         yield engine
 
@@ -219,17 +51,14 @@ def docker_engine() -> Iterator[DockerEngine]:
 @pytest.fixture(scope="module")
 def engines() -> Iterator[Callable[[], DockerEngine]]:
     """Call it for one more engine, empty and in a network namespace of its own."""
-    _check()
     with ExitStack() as stack:
-        yield lambda: stack.enter_context(start(_directory()))
+        yield lambda: _started(stack)
 
 
 @pytest.fixture(scope="session")
 def host_docker_engine() -> Iterator[DockerEngine]:
     """An engine with the base image whose host network is this machine's."""
-    _check()
-    if Path("/sys/class/net/docker0").exists():
-        _without("this machine runs a Docker engine already, and a second would delete its bridge")
-    with start(_directory(), isolated=False) as engine:
+    with ExitStack() as stack:
+        engine = _started(stack, isolated=False)
         engine.load_base()
         yield engine

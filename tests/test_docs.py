@@ -8,13 +8,14 @@ import re
 import tomllib
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_origin
+from typing import Any, get_args, get_origin
 
 import pytest
 from pydantic import BaseModel
 
 import fearless
 from fearless import config, hookspecs, interfaces
+from fearless.dockerfile_lint import Rule
 from fearless.plugins import BUILT_IN, SLOTS, Plugins
 from fearless.project import DEFAULTS
 from tests.commands import FENCE, ROOT, blocks, commands, problem
@@ -41,6 +42,8 @@ TYPES = {
     "dict[str, str] | None": "table of strings",
     "dict[str, str | int]": "table of strings and integers",
     "Literal['S', 'N', 'B']": '"S", "N" or "B"',
+    "Literal['warn', 'error', 'off']": '"warn", "error" or "off"',
+    str(list[Rule]).replace("typing.", ""): "list of strings",
 }
 Row = tuple[str, str]
 
@@ -162,7 +165,7 @@ def shown(annotation: Any, default: Any, required: bool) -> Row:
     kind = annotation if isinstance(annotation, str) else _written(annotation)
     if required:
         return TYPES[kind], "required"
-    if default is None or default == "" or default == {}:
+    if default is None or default in ("", {}, []):
         return TYPES[kind], "none"
     written = str(default).lower() if isinstance(default, bool) else default
     number = int(written) if isinstance(written, float) and written.is_integer() else written
@@ -232,6 +235,9 @@ def sections_with_fences(slot: str) -> str:
 
 def test_a_slot_has_no_key_of_its_own_but_use() -> None:
     assert set(config.Slot.model_fields) == {"use"}
+    own = sections(REFERENCE, 2)["`[container]`"].partition("\n### ")[0]
+    assert {"use", *rows(own)} == set(config.ContainerSlot.model_fields)
+    assert rows(own).items() <= model_rows(config.ContainerSlot).items()
     assert set(config.StackSlot.model_fields) == {"use", "parameters"}
     assert "`[stack.parameters]`" in sections(REFERENCE, 2)["`[stack]`"]
 
@@ -253,6 +259,11 @@ def test_the_defaults_of_slots_are_documented() -> None:
     for name in missing:
         assert f"{name} (not built in yet)" in text
     assert text.count("(not built in yet)") == len(missing)
+
+
+def test_every_rule_of_the_linter_is_documented() -> None:
+    found = re.findall(r"^\| `([a-z-]+)` \| (warning|info) \|", TEXTS["containers.md"], re.M)
+    assert sorted(rule for rule, _ in found) == sorted(get_args(Rule))
 
 
 # ------------------------------------------------------------------ every page

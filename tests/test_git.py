@@ -356,3 +356,52 @@ def test_what_came_before(repository: Git, tmp_path: Path) -> None:
     url = repository.root.as_uri()
     run(tmp_path, "clone", "-q", "--depth", "1", url, str(tmp_path / "shallow"))
     assert not Git(tmp_path / "shallow").is_ancestor(first, second)
+
+
+# ------------------------------------------------------------------------- branches
+
+
+def another(repository: Git) -> str:
+    author = ("-c", "user.name=a", "-c", "user.email=a@b")
+    run(repository.root, *author, "commit", "-q", "--allow-empty", "-m", "more")
+    return run(repository.root, "rev-parse", "HEAD")
+
+
+def test_the_branch_of_a_commit_is_the_one_whose_tip_it_is(repository: Git) -> None:
+    first = run(repository.root, "rev-parse", "HEAD")
+    assert repository.branch(first) == "main"
+    run(repository.root, "checkout", "-q", "-b", "feature/x")
+    assert repository.branch(first) == "feature/x", "several end there: the one checked out"
+    second = another(repository)
+    assert (repository.branch(first), repository.branch(second)) == ("main", "feature/x")
+    third = another(repository)
+    assert repository.branch(second) is None
+    run(repository.root, "checkout", "-q", "--detach")
+    assert repository.branch(third) == "feature/x", "a detached HEAD is at a branch's tip"
+    run(repository.root, "branch", "other")
+    assert repository.branch(third) is None, "it could be either"
+
+
+def test_a_clone_knows_branches_and_the_default_one_by_its_remote(
+    repository: Git, tmp_path: Path
+) -> None:
+    run(repository.root, "branch", "-m", "trunk")
+    run(repository.root, "checkout", "-q", "-b", "feature/x")
+    tip = another(repository)
+    run(repository.root, "checkout", "-q", "trunk")
+    run(tmp_path, "clone", "-q", str(repository.root), "clone")
+    clone = Git(tmp_path / "clone")
+    assert clone.default_branch() == "trunk"
+    assert clone.remote_url() == str(repository.root)
+    run(clone.root, "checkout", "-q", "--detach", tip)
+    assert clone.branch(tip) == "feature/x"
+    assert clone.branch(run(clone.root, "rev-parse", "origin/trunk")) == "trunk"
+
+
+def test_without_a_remote_the_default_branch_is_main_or_master(repository: Git) -> None:
+    assert repository.default_branch() == "main"
+    assert repository.remote_url() == ""
+    run(repository.root, "branch", "-m", "master")
+    assert repository.default_branch() == "master"
+    run(repository.root, "branch", "-m", "other")
+    assert repository.default_branch() is None

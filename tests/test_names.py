@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,3 +45,28 @@ def test_stack_names_are_valid_and_short(app: str, branch: str) -> None:
     assert name.startswith(f"{app}-d-")
     assert not name.endswith("-")
     assert name.isascii()
+
+
+@pytest.mark.parametrize(
+    ("branch", "tag"),
+    [
+        ("main", "branch-main"),
+        ("feature/new cart", "branch-feature-new-cart"),
+        ("Fix_1.2", "branch-Fix_1.2"),
+        ("-odd-", "branch-odd"),
+        ("ветка", "branch-d3638b"),
+    ],
+)
+def test_a_branch_has_a_tag_in_registries(branch: str, tag: str) -> None:
+    assert names.branch_tag(branch) == tag
+
+
+@given(st.text(min_size=1))
+def test_tags_are_valid(branch: str) -> None:
+    assert re.fullmatch(r"branch-[A-Za-z0-9_.-]+", names.branch_tag(branch))
+    assert len(names.branch_tag(branch)) <= names.TAG_LIMIT
+
+
+def test_long_branches_are_kept_apart() -> None:
+    first, second = (names.branch_tag("x" * 200 + end) for end in "ab")
+    assert first != second

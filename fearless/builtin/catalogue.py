@@ -15,8 +15,9 @@ def clouds() -> dict[str, type]:
 @hookimpl
 def container_builders() -> dict[str, type]:
     from fearless.builtin.docker import DockerBuilder
+    from fearless.builtin.farm.builder import QueueBuilder
 
-    return {"docker": DockerBuilder}
+    return {"docker": DockerBuilder, "queue": QueueBuilder}
 
 
 @hookimpl

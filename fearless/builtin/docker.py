@@ -2,40 +2,51 @@
 
 from __future__ import annotations
 
-import re
 import tempfile
-import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from fearless import dockerfile
+from fearless import dockerfile, names
+from fearless.builtin.builds.buildkit import BuildKit
+from fearless.builtin.builds.classic import Classic
+from fearless.builtin.builds.earlier import (
+    Earlier,
+    Finder,
+    History,
+    choose,
+    has_image,
+    origin,
+    pull,
+)
+from fearless.builtin.builds.order import Order
+from fearless.builtin.builds.progress import BuildFailed, EngineLost, Progress, one_line
 from fearless.context import Context
 from fearless.dockerfile import Instruction
-from fearless.errors import FearlessError
-from fearless.interfaces import BuildContext, Image, Release, Report
+from fearless.errors import ConfigError
+from fearless.interfaces import BuildContext, Image, Release, RemoteRegistry, Report
+from fearless.labels import labels, source_url
 from fearless.local import engine
-from fearless.local.builder import labels
 
 if TYPE_CHECKING:
     from docker import DockerClient
 
     from fearless.project import Project
 
-_STEP = re.compile(r"Step (\d+)/(\d+) : (.*)", re.DOTALL)
-_CACHED = "---> Using cache"
-
-
-class BuildFailed(FearlessError):
-    """The Dockerfile did not build; the message names the line, what it said, and the log."""
-
 
 class DockerBuilder:
     """`[container] use = "docker"`.
 
     `dockerfile` overrides the file's name, `target` is a stage of it, `args` are values for
-    ARG, `timeout` is in seconds for the whole build, `cache_from` are images whose layers may
-    be reused. The log is `.fearless/build/<sha>/docker.log`.
+    ARG, `timeout` is in seconds for the whole build. `cache_from` are images whose steps may be
+    reused besides those of the branch, the default branch and the live release; with `nocache`
+    none are. `network` is what RUN reaches, as `docker build --network` takes it. `buildkit`
+    builds by the `docker` command, and then `secrets` are names in the secret store, by the id
+    that `RUN --mount=type=secret` gives them. The log is `.fearless/build/<sha>/docker.log`.
+
+    Of its project it needs `directory`; `git`, `cloud`, `ledger` and `registry` are asked for
+    earlier images where there are any, and `secrets` only if some are wanted.
     """
 
     def __init__(
@@ -46,137 +57,138 @@ class DockerBuilder:
         args: dict[str, str] | None = None,
         timeout: int = 1800,
         cache_from: list[str] | None = None,
+        nocache: bool = False,
+        network: str | None = None,
+        buildkit: bool = False,
+        secrets: dict[str, str] | None = None,
     ) -> None:
+        if secrets and not buildkit:
+            raise ConfigError(
+                "`[container] secrets` needs `buildkit = true`: without it a build has no way to "
+                "read a secret and not to leave it in the image"
+            )
         self.project = project
         self.dockerfile = dockerfile
         self.target = target
         self.args = args or {}
         self.timeout = timeout
         self.cache_from = cache_from or []
+        self.nocache = nocache
+        self.network = network
+        self.buildkit = buildkit
+        self.secrets = secrets or {}
+        self.history = History(project)
 
     def build(self, release: Release, context: BuildContext, report: Report) -> Image:
-        """Build and tag `<app>:<sha>`; the image has an id, and no digest before it is pushed.
+        """Build, and tag `<app>:<sha>` and `<app>:branch-<slug>`.
 
-        Raises BuildFailed naming the line of the Dockerfile, FearlessError without an engine.
+        The image has an id, and no digest before it is pushed. Raises BuildFailed naming the
+        line of the Dockerfile, FearlessError without an engine.
         """
+        from docker.errors import APIError, DockerException
+        from requests import RequestException
+
         name = self.dockerfile or context.dockerfile
         files = Context(context.archive, name)
         instructions = dockerfile.parse(files.text(name), name)
-        client = engine.require(self.timeout)
         log = self.project.directory / "build" / release.sha / "docker.log"
         log.parent.mkdir(parents=True, exist_ok=True)
+        client = engine.require()
         try:
-            with tempfile.TemporaryDirectory(dir=log.parent, prefix=".docker-") as work:
+            self._pull_bases(client, name, instructions, report)
+            earlier = self._earlier(client, release, report)
+            with (
+                tempfile.TemporaryDirectory(dir=log.parent, prefix=".docker-") as work,
+                log.open("w") as file,
+            ):
                 archive = Path(work) / "context.tar"
                 files.write(archive)
-                options = self.options(client, release, name)
-                events = _Events(name, instructions, log, report)
-                events.follow(self._events(client, archive, options))
+                order = self._order(release, archive, name, instructions)
+                progress = Progress(name, log, file, report)
+                if self.buildkit:
+                    image_id = self._buildkit(order, earlier, progress, Path(work))
+                else:
+                    image_id = self._classic(order, earlier, progress, client)
+            if branch := self.history.branch(release):
+                client.api.tag(image_id, release.app, names.branch_tag(branch), force=True)
+        except APIError as error:
+            raise BuildFailed(
+                f"the Docker engine refused: {one_line(error.explanation or error)}"
+            ) from error
+        except (DockerException, RequestException) as error:
+            raise EngineLost(
+                f"the Docker engine does not answer any more ({one_line(error)}); once it runs "
+                "again, the same command goes on"
+            ) from error
         finally:
             client.close()
-        return Image(release.app, release.sha, "", events.image_id, f"docker:{events.image_id}")
+        return Image(release.app, release.sha, "", image_id, f"docker:{image_id}")
 
-    def options(self, client: DockerClient, release: Release, name: str) -> dict[str, Any]:
-        """What the engine is asked to do. Images it does not have are no use as a cache."""
-        return {
-            "dockerfile": name,
-            "tag": f"{release.app}:{release.sha}",
-            "labels": labels(release),
-            "buildargs": self.args,
-            "target": self.target,
-            "cache_from": [image for image in self.cache_from if has_image(client, image)],
-            "rm": True,
-            "forcerm": True,
-        }
+    def _order(
+        self, release: Release, archive: Path, name: str, instructions: tuple[Instruction, ...]
+    ) -> Order:
+        return Order(
+            archive,
+            name,
+            instructions,
+            f"{release.app}:{release.sha}",
+            self.timeout,
+            labels=labels(release, source_url(self.history.source())),
+            args=self.args,
+            target=self.target,
+            nocache=self.nocache,
+            network=self.network,
+        )
 
-    def _events(
-        self, client: DockerClient, archive: Path, options: Mapping[str, Any]
-    ) -> Iterable[dict[str, Any]]:
-        from docker.errors import APIError, DockerException
-        from urllib3.exceptions import HTTPError
+    def _classic(
+        self, order: Order, earlier: Sequence[Earlier], progress: Progress, client: DockerClient
+    ) -> str:
+        cache_from, source = choose(earlier)
+        image_id = Classic(replace(order, cache_from=cache_from), progress).run(client)
+        progress.report.line(progress.summary(source))
+        return image_id
 
-        deadline = time.monotonic() + self.timeout
-        try:
-            with archive.open("rb") as file:
-                for event in client.api.build(
-                    fileobj=file, custom_context=True, decode=True, timeout=self.timeout, **options
-                ):
-                    yield event
-                    if time.monotonic() > deadline:
-                        raise TimeoutError
-        except APIError as error:
-            raise BuildFailed(f"the Docker engine: {error.explanation or error}") from error
-        except (DockerException, HTTPError, OSError) as error:
-            if time.monotonic() < deadline:
-                raise BuildFailed(f"the Docker engine broke off: {error}") from error
-            raise BuildFailed(
-                f"the build took longer than {self.timeout} s: raise `[container] timeout`"
-            ) from None
+    def _buildkit(
+        self, order: Order, earlier: Sequence[Earlier], progress: Progress, work: Path
+    ) -> str:
+        host = engine.require_address()
+        cache_from = [image.name for image in earlier]
+        secrets = {key: self.project.secrets.get(name) for key, name in self.secrets.items()}
+        run = BuildKit(replace(order, cache_from=cache_from, secrets=secrets), progress)
+        image_id = run.run(host, work)
+        progress.report.line(progress.summary(origin(earlier)))
+        return image_id
 
+    def _earlier(
+        self, client: DockerClient, release: Release, report: Report
+    ) -> tuple[Earlier, ...]:
+        if self.nocache:
+            return ()
+        finder = Finder(client, self._registry, report)
+        candidates = self.history.candidates(release, report)
+        return finder.find(release.app, candidates, self.cache_from)
 
-def has_image(client: DockerClient, name: str) -> bool:
-    """Whether the engine holds an image of that name."""
-    from docker.errors import ImageNotFound
-
-    try:
-        client.images.get(name)
-    except ImageNotFound:
-        return False
-    return True
-
-
-class _Events:
-    """Reads a build's event stream: to the log, to the report, and for the image or the error."""
-
-    def __init__(
-        self, name: str, instructions: tuple[Instruction, ...], log: Path, report: Report
+    def _pull_bases(
+        self,
+        client: DockerClient,
+        name: str,
+        instructions: tuple[Instruction, ...],
+        report: Report,
     ) -> None:
-        self.name = name
-        self.instructions = instructions
-        self.log = log
-        self.report = report
-        self.image_id = ""
-        self.step = 0
-        self.steps = 0
-        self.cached = 0
-        self.said: list[str] = []
+        """Get the base images first, with the registry's login where they are its own."""
+        registry = self._registry
+        for stage in dockerfile.stages(instructions, self.args, self.target):
+            base = stage.image
+            if not base or has_image(client, base):
+                continue
+            login = registry.login() if isinstance(registry, RemoteRegistry) else None
+            if why := pull(client, base, report, login):
+                raise BuildFailed(
+                    f"{name}:{stage.instructions[0].line}: the base image {base} is neither in "
+                    f"the Docker engine nor can it be pulled: {why}; check its name, and `docker "
+                    "login` if it is private"
+                )
 
-    def follow(self, events: Iterable[dict[str, Any]]) -> None:
-        """Read to the end; raises BuildFailed when an event says so, or when there is no image."""
-        with self.log.open("w") as file:
-            for event in events:
-                text = event.get("stream") or event.get("status") or event.get("error") or ""
-                file.write(text if text.endswith("\n") else f"{text}\n")
-                file.flush()
-                if "error" in event:
-                    raise BuildFailed(self._failure(event))
-                self._read(text.strip())
-                self.image_id = event.get("aux", {}).get("ID", self.image_id)
-        if not self.image_id:
-            raise BuildFailed(f"{self.name}: the Docker engine built no image (log: {self.log})")
-        self.report.line(f"docker: {self.steps} steps, {self.cached} from the cache")
-
-    def _read(self, text: str) -> None:
-        match = _STEP.match(text)
-        if match:
-            self.step, self.steps = int(match[1]), int(match[2])
-            self.said = []
-        elif text == _CACHED:
-            self.cached += 1
-        elif text and not text.startswith(("--->", "Removing intermediate")):
-            self.said = [*self.said[-20:], text]
-        if text:
-            self.report.progress("docker build", self.step, self.steps or None, text)
-
-    def _failure(self, event: Mapping[str, Any]) -> str:
-        """One line: where, what, the last thing it said, and where the rest is."""
-        detail = event.get("errorDetail") or {}
-        what = str(event["error"]).strip().replace("\n", " ")
-        where = self.name
-        if 0 < self.step <= len(self.instructions):
-            instruction = self.instructions[self.step - 1]
-            where = f"{self.name}:{instruction.line}: `{instruction}`"
-            if detail.get("code"):
-                what = f"exit code {detail['code']}"
-        said = f": {self.said[-1].splitlines()[-1]}" if self.said else ""
-        return f"{where} failed with {what}{said} (log: {self.log})"
+    @property
+    def _registry(self) -> object:
+        return getattr(self.project, "registry", None)

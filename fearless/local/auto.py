@@ -5,15 +5,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from fearless import dockerfile
-from fearless.builtin.docker import DockerBuilder, has_image
+from fearless.builtin.builds.earlier import has_image, pull
+from fearless.builtin.docker import DockerBuilder
 from fearless.context import Context
 from fearless.interfaces import BuildContext, Image, Release, Report
 from fearless.local import engine
 from fearless.local.builder import LocalBuilder
 
 if TYPE_CHECKING:
-    from docker import DockerClient
-
     from fearless.project import Project
 
 
@@ -49,25 +48,9 @@ class AutoBuilder:
             name = self.dockerfile or context.dockerfile
             text = Context(context.archive, name).text(name)
             for image in dockerfile.bases(dockerfile.parse(text, name), self.args):
-                reason = _pull(client, image, report)
+                reason = "" if has_image(client, image) else pull(client, image, report)
                 if reason:
                     return f"the Docker engine has no {image} and cannot pull it: {reason}"
         finally:
             client.close()
         return ""
-
-
-def _pull(client: DockerClient, image: str, report: Report) -> str:
-    """Make sure the engine has the image; why not, or an empty string."""
-    from docker.errors import APIError, DockerException
-
-    if has_image(client, image):
-        return ""
-    report.progress("docker pull", 0, None, image)
-    try:
-        client.images.pull(image)
-    except APIError as error:
-        return str(error.explanation or error)
-    except (DockerException, OSError) as error:
-        return str(error)
-    return ""

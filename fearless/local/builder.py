@@ -14,6 +14,7 @@ from fearless.context import Context
 from fearless.dockerfile import DockerfileError
 from fearless.errors import FearlessError
 from fearless.interfaces import BuildContext, Image, Release, Report
+from fearless.labels import labels
 from fearless.local import pip, python, recipe
 from fearless.local.steps import Copy, MakeDirectories, Pip, SetMode, Step
 
@@ -65,7 +66,8 @@ class LocalBuilder:
                     f"note: the Dockerfile wants {plan.base}; a Docker engine would run that "
                     f"version, this machine's is {python.VERSION}"
                 )
-            manifest = build.run(plan, labels(release, plan.base))
+            marks = labels(release) | {BASE_NAME: plan.base, BUILDER: "local"}
+            manifest = build.run(plan, marks)
             build.layout.tag(release.sha, manifest)
             image = directory / "image"
             if image.exists():
@@ -73,19 +75,6 @@ class LocalBuilder:
             build.layout.root.rename(image)
         config = oci.Layout(image).manifest(manifest.digest).config
         return Image(release.app, release.sha, manifest.digest, config.digest, f"oci:{image}")
-
-
-def labels(release: Release, base: str = "") -> dict[str, str]:
-    """What every image of a release says about itself: nothing that varies from build to build."""
-    found = {
-        "fearless:app": release.app,
-        "fearless:release": release.name,
-        "fearless:sha": release.sha,
-        "org.opencontainers.image.created": EPOCH,
-        "org.opencontainers.image.revision": release.sha,
-        "org.opencontainers.image.version": release.name,
-    }
-    return found | ({BASE_NAME: base, BUILDER: "local"} if base else {})
 
 
 class _Build:

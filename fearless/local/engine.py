@@ -33,27 +33,54 @@ def connect(timeout: int = TIMEOUT) -> DockerClient | None:
     Takes no longer than a few seconds. The caller closes the client.
     """
     import docker
+
+    found = address()
+    if found is None:
+        return None
+    host, version = found
+    return docker.DockerClient(**_options(host), version=version, timeout=timeout)
+
+
+def address() -> tuple[str, str] | None:
+    """Where an engine answers, as DOCKER_HOST would say it, and the version of its API."""
+    import docker
     from docker.errors import DockerException
-    from docker.utils import kwargs_from_env
 
     for host in addresses(os.environ):
-        options = dict[str, Any](kwargs_from_env({**os.environ, "DOCKER_HOST": host}))
         try:
-            probe = docker.DockerClient(**options, version="auto", timeout=QUICK)
+            probe = docker.DockerClient(**_options(host), version="auto", timeout=QUICK)
             probe.close()
-            return docker.DockerClient(**options, version=probe.api.api_version, timeout=timeout)
+            return host, probe.api.api_version
         except (DockerException, OSError):
             continue
     return None
+
+
+def _options(host: str) -> dict[str, Any]:
+    from docker.utils import kwargs_from_env
+
+    return dict(kwargs_from_env({**os.environ, "DOCKER_HOST": host}))
+
+
+def require_address() -> str:
+    """Where an engine answers, or FearlessError saying what to install."""
+    found = address()
+    if found is None:
+        raise _absent()
+    return found[0]
 
 
 def require(timeout: int = TIMEOUT) -> DockerClient:
     """A client of an engine that answers, or FearlessError saying what to install."""
     client = connect(timeout)
     if client is None:
-        host = os.environ.get("DOCKER_HOST")
-        raise FearlessError(f"{INSTALL} (DOCKER_HOST is {host})" if host else INSTALL)
+        raise _absent()
     return client
+
+
+def _absent() -> FearlessError:
+    host = os.environ.get("DOCKER_HOST")
+    return FearlessError(f"{INSTALL} (DOCKER_HOST is {host})" if host else INSTALL)
 
 
 def addresses(environ: Mapping[str, str]) -> Sequence[str]:

@@ -107,12 +107,16 @@ class LocalRegistry:
             return self._image(image.repository, image.tag, layout.tags()[image.tag])
 
     def _held(self, layout: oci.Layout, image: Image) -> Image | None:
-        """What the tag holds if that is the image already, so that nothing need be saved."""
+        """What the tag holds if that is the image already, so that nothing need be saved.
+
+        One that a build worker pushed here is known by its digest.
+        """
         entry = layout.tags().get(image.tag)
-        if not entry or image.digest:
+        elsewhere = image.source.startswith("registry:")
+        if not entry or (image.digest and not elsewhere):
             return None
         held = self._image(image.repository, image.tag, entry)
-        if held.image_id != image.image_id:
+        if held.image_id != image.image_id or (elsewhere and held.digest != image.digest):
             return None
         layout.verify(entry.digest)
         return held

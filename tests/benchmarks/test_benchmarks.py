@@ -19,6 +19,7 @@ COLUMNS = {
     "stream": "CPU us/record",
     "growth": "peak MB",
     "half_million": "items/s",
+    "farm": "send to start ms",
 }
 
 
@@ -62,4 +63,5 @@ def test_it_is_explained_and_has_a_place_for_its_figures(name: str) -> None:
 
 
 def test_every_benchmark_is_run() -> None:
-    assert set(NAMES) == set(COLUMNS)
+    on_an_engine = {"rebuild"}  # in a file of its own
+    assert set(NAMES) == set(COLUMNS) | on_an_engine

@@ -2,78 +2,49 @@
 
 from __future__ import annotations
 
+import os
+import re
+import signal
+import threading
 import time
-from collections.abc import Iterator
+import uuid
+from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
+import docker
 import pytest
 
-from fearless.builtin.docker import BuildFailed, DockerBuilder
+from fearless.builtin.builds.earlier import History
+from fearless.builtin.builds.progress import BuildFailed, EngineLost
+from fearless.builtin.docker import DockerBuilder
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Image
 from fearless.local import engine
 from fearless.local.auto import AutoBuilder
 from fearless.local.bundle import unpack
 from fearless.local.registry import LocalRegistry
+from fearless.testing import base_image
 from fearless.testing.fakes import SilentReport
 from tests import images
+from tests.builtin.builds.given import (
+    APP,
+    BASE,
+    SLEEPING,
+    OnABranch,
+    build,
+    interrupted,
+    nothing_is_left,
+    until,
+)
 
 if TYPE_CHECKING:
     from tests.docker_engine import DockerEngine
 
-pytest_plugins = ["tests.docker_engine"]
+pytest_plugins = ["tests.builtin.builds.given"]
 
-SERVER = """
-import http.server, os
-class Handler(http.server.BaseHTTPRequestHandler):
-    def do_GET(self):
-        self.send_response(200)
-        self.end_headers()
-        self.wfile.write(f"shop {os.getuid()}".encode())
-http.server.HTTPServer(("127.0.0.1", int(os.environ["PORT"])), Handler).serve_forever()
-"""
 ASK = "import urllib.request as r; print(r.urlopen('http://127.0.0.1:8123/').read().decode())"
-APP: dict[str, str | bytes] = {
-    "Dockerfile": f"""FROM python:{images.VERSION}-slim
-WORKDIR /app
-COPY requirements.txt .
-RUN pip install --no-cache-dir -r requirements.txt
-COPY . .
-USER 1000
-EXPOSE 8080
-HEALTHCHECK --interval=5s CMD ["python", "-c", "1"]
-CMD ["python", "-m", "shop"]
-""",
-    ".dockerignore": "secret\n",
-    "secret": "not for the image",
-    "requirements.txt": "pip\n",
-    "shop/__main__.py": SERVER,
-}
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> images.FakeProject:
-    return images.FakeProject(tmp_path / "project")
-
-
-@pytest.fixture
-def builder(project: images.FakeProject) -> DockerBuilder:
-    return DockerBuilder(project)  # type: ignore[arg-type]
-
-
-@pytest.fixture
-def used(docker_engine: DockerEngine, monkeypatch: pytest.MonkeyPatch) -> Iterator[DockerEngine]:
-    """The engine, in DOCKER_HOST, left without what the test built."""
-    monkeypatch.setenv("DOCKER_HOST", docker_engine.host)
-    yield docker_engine
-    for image in docker_engine.client.images.list("shop"):
-        docker_engine.client.images.remove(image.id, force=True)
-
-
-def build(builder: DockerBuilder, tmp_path: Path, report: SilentReport, **changed: str) -> Image:
-    context = images.context(tmp_path / "context", APP | changed)
-    return builder.build(images.release(), context, report)
 
 
 @pytest.mark.docker
@@ -91,7 +62,9 @@ def test_build_push_load_and_run(
     inside = used.client.images.get(f"shop:{images.SHA}")
     assert inside.id == image.image_id
     assert inside.labels["org.opencontainers.image.revision"] == images.SHA
+    assert inside.labels["org.opencontainers.image.title"] == "shop"
     assert inside.labels["fearless:sha"] == images.SHA
+    assert f"shop:{images.SHA}" in inside.tags
 
     registry = LocalRegistry(project)  # type: ignore[arg-type]
     pushed = registry.push(image)
@@ -143,14 +116,26 @@ def test_another_image_under_the_same_tag_is_refused(
 
 @pytest.mark.docker
 @pytest.mark.slow
-def test_a_rebuild_after_a_change_uses_the_cache(
+def test_a_rebuild_after_a_change_uses_what_the_engine_remembers(
     used: DockerEngine, builder: DockerBuilder, tmp_path: Path, report: SilentReport
 ) -> None:
-    build(builder, tmp_path, report)
-    build(builder, tmp_path, report, **{"shop/extra.py": "x = 1\n"})
-    steps, cached = (int(word) for word in report.lines[-1].split() if word.isdigit())
-    assert cached >= 3
-    assert cached < steps
+    builder.history = History(SimpleNamespace(git=OnABranch("feature/x", "main")))
+    text = APP["Dockerfile"].replace("WORKDIR", f"LABEL test={uuid.uuid4()}\nWORKDIR")
+    files: dict[str, str] = {"Dockerfile": text}
+    first = build(builder, tmp_path, report, **files)
+    assert report.lines[-1] == "cache: 0/9 steps"
+    second = build(builder, tmp_path, report, **files, **{"shop/extra.py": "x = 1\n"})
+    assert report.lines[-1] == "cache: 4/9 steps, from this engine"
+    broken = f"{text}RUN false\n"
+    changed: dict[str, str] = {"requirements.txt": "pip\n# more\n"}
+    with pytest.raises(BuildFailed):
+        build(builder, tmp_path, report, Dockerfile=broken, **changed)
+    tagged = used.client.images.get("shop:branch-feature-x")
+    assert tagged.id == second.image_id != first.image_id, "a build that failed has no tag"
+    build(builder, tmp_path, report, **files, **changed)
+    assert report.lines[-1] == "cache: 4/9 steps, from this engine", "RUN: of one that failed"
+    build(DockerBuilder(builder.project, nocache=True), tmp_path, report, **files)
+    assert report.lines[-1] == "cache: 0/9 steps"
 
 
 @pytest.mark.docker
@@ -159,25 +144,31 @@ def test_a_rebuild_after_a_change_uses_the_cache(
     ("instruction", "message"),
     [
         (
-            "RUN python -c \"print('it broke'); raise SystemExit(3)\"",
-            r"Dockerfile:3: `RUN python .*` failed with exit code 3: it broke \(log: ",
+            "RUN python -c \"print('it'); print('broke'); raise SystemExit(3)\"",
+            r"Dockerfile:3: `RUN python .*` failed with exit code 3: broke \(log: ",
         ),
         ("COPY nothing .", r"Dockerfile:3: `COPY nothing \.` failed with COPY failed: .*nothing"),
-        ("FROM nowhere.localhost/nothing:1", r"Dockerfile:3: `FROM nowhere.* failed with "),
+        (
+            "FROM nowhere.localhost/nothing:1",
+            r"Dockerfile:3: the base image nowhere.localhost/nothing:1 is neither in the Docker "
+            r"engine nor can it be pulled: .*nowhere.*; check its name, and `docker login`",
+        ),
     ],
 )
 def test_a_failing_step_is_one_line(
     used: DockerEngine, builder: DockerBuilder, tmp_path: Path, report: SilentReport,
     instruction: str, message: str,
 ) -> None:  # fmt: skip
-    text = f"FROM python:{images.VERSION}-slim\n# a comment\n{instruction}\n"
+    text = f"{BASE}# a comment\n{instruction}\n"
     with pytest.raises(BuildFailed, match=message) as caught:
         build(builder, tmp_path, report, Dockerfile=text)
     assert "\n" not in str(caught.value)
-    log = Path(str(caught.value).rpartition("(log: ")[2].rstrip(")"))
-    assert "Step 2/" in log.read_text()
-    left = used.client.containers.list(all=True)
-    assert not left
+    if "broke" in instruction:
+        assert report.lines == ["| it", "| broke"]
+        log = Path(str(caught.value).rpartition("(log: ")[2].rstrip(")"))
+        assert "Step 2/" in log.read_text()
+    assert not used.client.containers.list(all=True)
+    assert not used.client.images.list("shop")
 
 
 @pytest.mark.docker
@@ -200,18 +191,59 @@ def test_arguments_target_and_caches_that_do_not_exist(
 
 @pytest.mark.docker
 @pytest.mark.slow
-def test_a_build_that_takes_too_long_is_stopped(
+def test_a_silent_step_that_takes_too_long_is_stopped(
     used: DockerEngine, project: images.FakeProject, tmp_path: Path, report: SilentReport
 ) -> None:
     builder = DockerBuilder(project, timeout=2)  # type: ignore[arg-type]
-    text = f"FROM python:{images.VERSION}-slim\nRUN sleep 60\n"
     started = time.monotonic()
-    with pytest.raises(BuildFailed, match=r"the build took longer than 2 s"):
-        build(builder, tmp_path, report, Dockerfile=text)
-    assert time.monotonic() - started < 20
-    while used.client.containers.list():
-        assert time.monotonic() - started < 30, "the engine still builds"
-        time.sleep(0.05)
+    with pytest.raises(BuildFailed, match=r"longer than 2 s; .* at Dockerfile:2: `RUN sleep 60`"):
+        build(builder, tmp_path, report, Dockerfile=SLEEPING)
+    assert time.monotonic() - started < 15
+    nothing_is_left(used)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_a_build_that_is_ended_leaves_nothing_behind(
+    used: DockerEngine, tmp_path: Path, number: signal.Signals
+) -> None:
+    context = images.context(tmp_path / "context", {"Dockerfile": SLEEPING})
+    with interrupted(tmp_path, context, used.host) as process:
+        until(lambda: used.client.containers.list(), "the step runs")
+        process.send_signal(number)
+    nothing_is_left(used)
+    assert not list((tmp_path / ".fearless").rglob("context.tar")) or number == signal.SIGKILL
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_an_engine_that_dies_is_one_line(
+    engines: Callable[[], DockerEngine],
+    builder: DockerBuilder,
+    tmp_path: Path,
+    report: SilentReport,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    engine = engines()
+    engine.load_base()
+    monkeypatch.setenv("DOCKER_HOST", engine.host)
+
+    def kill() -> None:
+        until(lambda: engine.client.containers.list(), "the step runs")
+        (container,) = engine.client.containers.list()
+        started = engine.client.api.inspect_container(container.id)["State"]["Pid"]
+        shim = int(Path(f"/proc/{started}/stat").read_text().rpartition(")")[2].split()[1])
+        for pid in (engine.pid, shim, started):
+            os.kill(pid, signal.SIGKILL)
+
+    thread = threading.Thread(target=kill)
+    thread.start()
+    with pytest.raises(EngineLost) as caught:
+        build(builder, tmp_path, report, Dockerfile=SLEEPING)
+    thread.join()
+    assert re.search(r"the Docker engine broke off \(.+\); once it runs", str(caught.value))
+    assert "It was at Dockerfile:2: `RUN sleep 60` (log: " in str(caught.value)
 
 
 def test_without_an_engine(
@@ -222,6 +254,24 @@ def test_without_an_engine(
         build(builder, tmp_path, report)
 
 
+def test_an_engine_that_goes_away_before_the_build(
+    builder: DockerBuilder, tmp_path: Path, report: SilentReport, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    gone = docker.DockerClient(base_url="unix:///nonexistent", version="1.41")
+    monkeypatch.setattr(engine, "require", lambda: gone)
+    with pytest.raises(EngineLost, match=r"does not answer any more \(.+\); once it runs again"):
+        build(builder, tmp_path, report)
+
+
+@pytest.mark.docker
+@pytest.mark.slow
+def test_what_the_engine_refuses_is_one_line(
+    used: DockerEngine, builder: DockerBuilder, tmp_path: Path, report: SilentReport
+) -> None:
+    with pytest.raises(BuildFailed, match=r"the Docker engine refused: .*must be lowercase"):
+        build(builder, tmp_path, report, Dockerfile="FROM UPPER/Case:1\n")
+
+
 @pytest.mark.docker
 @pytest.mark.slow
 def test_requirements_the_base_image_has_need_no_network(
@@ -229,13 +279,16 @@ def test_requirements_the_base_image_has_need_no_network(
 ) -> None:
     wheel = tmp_path / "greeter-1.0-py3-none-any.whl"
     wheel.write_bytes(images.wheel("greeter", {"greeter.py": "print('hello')\n"}))
+    plain = used.client.images.get(base_image.NAME)
     used.load_base([wheel])
     try:
-        image = build(builder, tmp_path, report, **{"requirements.txt": "greeter==1.0\n"})
+        text = f"{BASE}COPY requirements.txt .\nRUN pip install -r requirements.txt\n"
+        requirements = {"requirements.txt": "greeter==1.0\n"}
+        image = build(builder, tmp_path, report, Dockerfile=text, **requirements)
         command = ["python", "-c", "import greeter"]
         said = used.client.containers.run(image.image_id, command, remove=True)
     finally:
-        used.load_base()
+        plain.tag(base_image.NAME)
     assert said == b"hello\n"
 
 

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from fearless.data import apply as apply_module
+from fearless.data import copying, replay, worker
 from fearless.data import reconcile as reconcile_module
-from fearless.data import replay, session, worker
 from fearless.data.apply import Window
 from fearless.data.claim import Claim
 from fearless.data.items import Item
@@ -311,7 +311,7 @@ def test_caught_taking_over_without_making_a_ghost(monkeypatch: pytest.MonkeyPat
         return True
 
     monkeypatch.setattr(Membership, "gone", gone)
-    monkeypatch.setattr(session, "settled_at", lambda *_: 0.0)
+    monkeypatch.setattr(copying, "settled_at", lambda *_: 0.0)
     assert "k1#1" in interrupted_copy()
 
 

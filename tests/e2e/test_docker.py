@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -43,6 +44,8 @@ def test_a_release_with_containers(
     engine = {"DOCKER_HOST": host_docker_engine.host}
     run = shop.doit("release", timeout=300, **engine).ok()
     assert "container: by the Docker engine" in run.err
+    assert re.search(r"cache: \d+/\d+ steps", run.err)
+    assert "warning" not in run.err, "the shop's Dockerfile is an example"
     live = shop.doit("status", "json=1", **engine).ok().json["live"]
     answer = json.loads(http.get(live["url"] + "/__release")[1])
     assert answer["sha"] == shop.git("rev-parse", "HEAD")
@@ -50,5 +53,9 @@ def test_a_release_with_containers(
     assert len(containers) == 4  # two of the planted production, two of the release
     image_ids = {container.image.id for container in containers}
     assert len(image_ids) == 2
+    built = host_docker_engine.client.images.get(f"shop:{answer['sha']}")
+    assert built.id in image_ids
+    assert built.id == host_docker_engine.client.images.get("shop:branch-main").id
+    assert built.labels["org.opencontainers.image.revision"] == answer["sha"]
     shop.run("fearless", "local", "stop", **engine).ok()
     assert host_docker_engine.client.containers.list() == []

@@ -31,7 +31,7 @@ CMD ["python", "/app/app.py"]
 
 def bake(kit: Kit, docker: DockerEngine, work: Path) -> str:
     """A machine image whose container image has a base and needs an engine."""
-    from tests import base_image
+    from fearless.testing import base_image
 
     code = (HERE / "app.py").read_text().replace("@version@", "c1").replace("@mode@", "good")
     context = io.BytesIO()

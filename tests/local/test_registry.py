@@ -195,3 +195,16 @@ def test_two_processes_race_for_one_tag(tmp_path: Path) -> None:
     assert sorted(said) == [b"", b"refused\n"]
     (held,) = LocalRegistry(images.FakeProject(tmp_path)).list()  # type: ignore[arg-type]
     assert held.digest == candidates[said.index(b"")].digest
+
+
+def test_what_a_build_worker_pushed_is_known(registry: LocalRegistry, tmp_path: Path) -> None:
+    pushed = registry.push(built(tmp_path))
+    there = dataclasses.replace(pushed, source=f"registry:{pushed.reference}")
+    assert registry.push(there) == pushed
+    for other in (
+        dataclasses.replace(there, digest="sha256:" + "0" * 64),
+        dataclasses.replace(there, tag="b" * 40),
+    ):
+        with pytest.raises(FearlessError, match="registry"):
+            registry.push(other)
+    assert registry.find(images.release()) == pushed

@@ -16,8 +16,8 @@ from fearless.errors import FearlessError, NotAuthorised, Refused
 from fearless.interfaces import Image, Release
 from fearless.local.engine import load
 from fearless.oci_reference import parse
+from fearless.testing.base_image import NAME
 from fearless.testing.contracts.given import a_release, an_image
-from tests.base_image import NAME
 from tests.builtin.registries.given import Project, oci_registry
 from tests.docker_registry import PASSWORD, USERNAME, Registries
 

@@ -7,6 +7,7 @@ cache survives. It holds Python with pip, a shell and a few commands, and the wh
 from __future__ import annotations
 
 import importlib.util
+import io
 import platform
 import re
 import shutil
@@ -16,14 +17,16 @@ import sys
 import sysconfig
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from fearless import docker_archive, layer, oci
+from fearless.errors import FearlessError
 from fearless.layer import Member
 
 VERSION = f"{sys.version_info[0]}.{sys.version_info[1]}"
 NAME = f"python:{VERSION}-slim"
+SMALL = "shell:1"
 LIBRARY = f"usr/local/lib/python{VERSION}"
 PACKAGES = f"{LIBRARY}/site-packages"
 COMMANDS = ("cat", "chmod", "chown", "cp", "env", "id", "ls", "mkdir", "rm", "sleep", "true")
@@ -40,10 +43,24 @@ _ACCOUNTS = "root:x:0:0:root:/root:/bin/sh\napp:x:1000:1000::/app:/bin/sh\n"
 
 def write(archive: Path, wheels: Iterable[Path] = ()) -> None:
     """Write the image as a `docker load` file, named `NAME`, with `wheels` installed."""
+    _write(archive, NAME, members(wheels))
+
+
+def write_small(archive: Path) -> None:
+    """Write an image named `SMALL` that has the shell and the commands, and no Python."""
+    programs = {f"bin/{name}": Path(shutil.which(name) or f"/bin/{name}") for name in COMMANDS}
+    programs["bin/sh"] = Path("/bin/sh").resolve()
+    found = {name: Member(0o755) for name in ("dev", "etc", "proc", "sys", "tmp")}
+    found |= {name: _file(path) for name, path in programs.items()}
+    found |= {name: _file(path) for name, path in _shared_libraries(programs.values())}
+    _write(archive, SMALL, found)
+
+
+def _write(archive: Path, name: str, files: Mapping[str, Member]) -> None:
     with tempfile.TemporaryDirectory() as work:
         layout = oci.Layout.create(Path(work) / "layout")
         file = Path(work) / "layer.tar"
-        layer.write(file, members(wheels))
+        layer.write(file, files)
         with file.open("rb") as stream:
             blob = layout.put_stream(stream, oci.LAYER)
         path = "/usr/local/bin:/usr/local/sbin:/usr/sbin:/usr/bin:/sbin:/bin"
@@ -53,10 +70,10 @@ def write(archive: Path, wheels: Iterable[Path] = ()) -> None:
             "created": "1970-01-01T00:00:00Z",
             "config": {"Env": [f"PATH={path}", "LANG=C.UTF-8"], "Cmd": ["python3"]},
             "rootfs": {"type": "layers", "diff_ids": [blob.digest]},
-            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "tests/base_image.py"}],
+            "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "fearless"}],
         }
         manifest = layout.put_image(oci.canonical(config), (blob,))
-        docker_archive.write(layout, manifest.digest, archive, (NAME,))
+        docker_archive.write(layout, manifest.digest, archive, (name,))
 
 
 def members(wheels: Iterable[Path] = ()) -> dict[str, Member]:
@@ -96,7 +113,8 @@ def _python() -> Iterator[tuple[str, Path]]:
 
 def _pip() -> Iterator[tuple[str, Path]]:
     spec = importlib.util.find_spec("pip")
-    assert spec is not None and spec.origin is not None, "the tests need pip to make a base image"
+    if spec is None or spec.origin is None:
+        raise FearlessError("the base image needs pip: `python -m ensurepip` installs it")
     package = Path(spec.origin).parent
     for directory in (package, *package.parent.glob("pip-*.dist-info")):
         for path in directory.rglob("*"):
@@ -108,8 +126,7 @@ def _wheel(path: Path) -> Iterator[tuple[str, Member]]:
     with zipfile.ZipFile(path) as archive:
         for name in archive.namelist():
             if not name.endswith("/"):
-                data = archive.read(name)
-                yield f"{PACKAGES}/{name}", Member(0o644, lambda data=data: data)
+                yield f"{PACKAGES}/{name}", Member(0o644, io.BytesIO(archive.read(name)).getvalue)
 
 
 def _shared_libraries(programs: Iterable[Path]) -> Iterator[tuple[str, Path]]:

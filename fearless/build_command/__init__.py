@@ -1,0 +1,1 @@
+"""`fearless build`: the build farm from the command line."""
