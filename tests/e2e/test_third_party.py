@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
 import venv
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -65,9 +68,11 @@ def environment(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Environmen
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        start_new_session=True,
     )
     yield Environment(there, suite)
-    suite.kill()
+    with suppress(ProcessLookupError):  # it and its emulator, when it was not waited for
+        os.killpg(suite.pid, signal.SIGKILL)
     suite.communicate()
 
 
