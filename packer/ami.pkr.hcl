@@ -88,7 +88,7 @@ variable "temporary_tags" {
 
 variable "archives" {
   type        = string
-  description = "The folder with all container images, each as docker save writes it."
+  description = "A folder called images, with each of them as docker save writes it."
 }
 
 variable "images" {
@@ -165,8 +165,8 @@ build {
   }
 
   provisioner "file" {
-    source      = "${var.archives}/"
-    destination = "/var/tmp/fearless/images"
+    source      = var.archives
+    destination = "/var/tmp/fearless"
   }
 
   provisioner "shell" {
