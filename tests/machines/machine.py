@@ -64,7 +64,10 @@ def make_root(root: Path) -> None:
         made = subprocess.run(
             [
                 *("mmdebstrap", "--variant=minbase", "--dpkgopt=force-unsafe-io"),
-                *("--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=path-exclude=/usr/share/man/*"),
+                *(
+                    "--dpkgopt=path-exclude=/usr/share/doc/*",
+                    "--dpkgopt=path-exclude=/usr/share/man/*",
+                ),
                 f"--include={','.join(PACKAGES)}",
                 f"--customize-hook={ADMIN}",
                 *("bookworm", str(root)),

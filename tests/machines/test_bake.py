@@ -46,6 +46,11 @@ class Machines:
         cloud.after["TerminateInstances"] = self._terminate
         cloud.answers["GetConsoleOutput"] = self._console
 
+    @property
+    def newest(self) -> machine.Machine:
+        """The one that was started last."""
+        return list(self.instances.values())[-1]
+
     def _authorize(self, request: dict[str, Any], answer: dict[str, Any]) -> None:
         """As cloud-init does with an instance's key pair."""
         pairs = self.cloud.ec2.describe_key_pairs(IncludePublicKey=True)["KeyPairs"]
@@ -148,6 +153,18 @@ def baked(
     return made
 
 
+def test_nobody_logs_in_and_nothing_is_left_of_the_bake(
+    baked: MachineImage, machines: Machines
+) -> None:
+    root = machines.baked
+    assert not list(root.glob("home/*/.ssh/authorized_keys"))
+    assert not list(root.glob("etc/ssh/ssh_host_*"))
+    assert not (root / "var/tmp/fearless").exists()
+    assert (root / "etc/machine-id").read_text() == ""
+    for unit in ("ssh.service", "ssh.socket", "sshd.service", "sshd.socket"):
+        assert (root / "etc/systemd/system" / unit).readlink() == Path("/dev/null")
+
+
 def test_it_boots_without_any_network(
     project: PackerProject,
     cloud: Ec2Cloud,
@@ -156,8 +173,36 @@ def test_it_boots_without_any_network(
     machines: Machines,
     report: SilentReport,
 ) -> None:
-    baker_ = baker(project, cloud)
-    assert baker_.find(release) is None
-    evidence = baker_.boot_test(release, baked, report)
-    print(evidence)
-    assert baker_.find(release) == baked
+    provider = baker(project, cloud)
+    assert provider.find(release) is None
+    seen: list[tuple[int, bytes]] = []
+    cloud.before["TerminateInstances"] = lambda: seen.append(machines.newest.get(8080, "/healthz"))
+    evidence = provider.boot_test(release, baked, report)
+    assert evidence.startswith("/healthz answered 200 after ")
+    assert seen == [(200, release.sha.encode())]
+    assert provider.find(release) == baked
+    assert cloud.left() == []
+
+
+def test_one_whose_application_is_not_well_fails(
+    project: PackerProject,
+    cloud: Ec2Cloud,
+    release: Release,
+    images: list[Image],
+    baked: MachineImage,
+    machines: Machines,
+    report: SilentReport,
+) -> None:
+    """The image that is run is the other one that was baked in."""
+    provider = baker(project, cloud)
+    provider.boot_timeout = 5
+    settings = machines.baked / "etc/fearless/image.env"
+    ran = settings.read_text()
+    assert images[0].image_id in ran
+    settings.write_text(ran.replace(images[0].image_id, images[1].image_id))
+    cloud.before.clear()
+    with pytest.raises(BootFailed) as failed:
+        provider.boot_test(release, baked, report)
+    assert "/healthz answered 503 for " in str(failed.value)
+    assert "the application: 127.0.0.1" in str(failed.value)  # what it logged last
+    assert cloud.left() == []

@@ -180,5 +180,6 @@ def _lines(values: Mapping[str, str]) -> str:
 
 
 def _last(console: str) -> str:
-    lines = [line.strip() for line in console.splitlines() if line.strip()]
+    plain = re.sub(r"\x1b\[[0-9;?]*[A-Za-z]", "", console)
+    lines = [line.strip() for line in plain.splitlines() if line.strip()]
     return f"the last on its console: {lines[-1][:200]}" if lines else "its console is empty"
