@@ -43,6 +43,9 @@ SLOW = (
     "tests/plugins/test_gates.py",
     "tests/builtin/test_dynamodb.py",
     "tests/builtin/test_cloudformation.py",
+    "tests/builtin/packer/test_baker.py",
+    "tests/builtin/packer/test_boot.py",
+    "tests/builtin/packer/test_contract.py",
 )
 """What runs real processes and engines for more than a moment."""
 

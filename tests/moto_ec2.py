@@ -6,6 +6,7 @@ must dial none of them.
 
 from __future__ import annotations
 
+import base64
 import json
 import os
 import socket
@@ -115,6 +116,11 @@ class Ec2Cloud:
 
 class _Ok:
     status_code = 200
+
+
+def encoded(console: str) -> dict[str, Any]:
+    """A console as EC2 answers with it."""
+    return {"Output": base64.b64encode(console.encode()).decode()}
 
 
 @contextmanager

@@ -27,7 +27,7 @@ from tests import moto_ec2
 from tests.builtin.packer.conftest import PackerProject, need_packer
 from tests.commands import ROOT
 from tests.machines import application, machine
-from tests.moto_ec2 import BASE, Ec2Cloud
+from tests.moto_ec2 import BASE, Ec2Cloud, encoded
 
 pytestmark = [pytest.mark.slow, pytest.mark.docker]
 
@@ -74,7 +74,7 @@ class Machines:
                 self.instances[ended["InstanceId"]].kill()
 
     def _console(self, request: dict[str, Any]) -> dict[str, Any]:
-        return {"Output": self.instances[request["InstanceId"]].said()}
+        return encoded(self.instances[request["InstanceId"]].said())
 
 
 @pytest.fixture(scope="module")

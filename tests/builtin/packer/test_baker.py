@@ -21,9 +21,10 @@ from fearless.errors import ConfigError, FearlessError, NotAuthorised
 from fearless.interfaces import Image, Release
 from fearless.owner import Owner
 from fearless.testing.contracts.given import explained
-from fearless.testing.fakes import SilentReport
 from fearless.testing.emulator import free_port
+from fearless.testing.fakes import SilentReport
 from tests.builtin.packer.conftest import Make, PackerProject, need_packer
+from tests.commands import ROOT
 from tests.moto_ec2 import BASE, Ec2Cloud
 
 SECRET = "not on any command line"
@@ -243,7 +244,7 @@ def bake(
 ) -> subprocess.Popen[bytes]:
     """A process that bakes, and has got as far as an instance."""
     arguments = [str(project.root), cloud.url, str(waiting), repr(release), repr(image)]
-    child = subprocess.Popen([sys.executable, "-c", BAKE, *arguments], cwd=os.getcwd())
+    child = subprocess.Popen([sys.executable, "-c", BAKE, *arguments], cwd=ROOT)
     until(lambda: child.poll() is not None or logged(project, release, "Waiting for SSH"))
     assert child.poll() is None
     return child

@@ -87,7 +87,7 @@ def test_an_address_that_another_endpoint_invents_is_never_dialled(endpoint: str
 
 @pytest.mark.parametrize("host", ["54.1.2.3", "localhost", "example.com", "0.0.0.0", "::"])
 def test_another_endpoint_may_not_lead_anywhere_public(host: str) -> None:
-    with pytest.raises(ConfigError, match="of this machine .* or of a private network only"):
+    with pytest.raises(ConfigError, match=r"of this machine .* or of a private network only"):
         command.reach("http://127.0.0.1:5000", host)
 
 
