@@ -39,6 +39,7 @@ TYPES = {
     "dict[str, str] | None": "table of strings",
     "dict[str, str | int]": "table of strings and integers",
     "Literal['S', 'N', 'B']": '"S", "N" or "B"',
+    "Literal['awslogs', 'journald']": '"awslogs" or "journald"',
 }
 Row = tuple[str, str]
 

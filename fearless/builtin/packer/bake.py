@@ -120,19 +120,20 @@ class Bake:
             self.name, machine.subnet, machine.ssh_port
         )
         file = self.work / "fearless.pkrvars.json"
-        file.write_text(command.variables({**self._variables(temporary, group), **given}))
+        file.write_text(command.variables({**self.variables(temporary.tags, group), **given}))
         argv = command.build(packer, str(self._folder), str(file))
         process.run(argv, env=env, log=self.log, report=self.report, timeout=timeout)
         return manifest.machine_image(self._manifest, machine.region)
 
-    def _variables(self, temporary: Temporary, group: str) -> dict[str, Any]:
+    def variables(self, temporary_tags: Mapping[str, str], group: str) -> dict[str, Any]:
+        """What `packer/ami.pkr.hcl` is told of this bake; `group` is the security group's id."""
         return asdict(self.machine) | {
             "name": self.name,
             "security_group": group,
             "key_pair": self.name,
             "key_file": str(self._key),
             "tags": self.tags,
-            "temporary_tags": temporary.tags,
+            "temporary_tags": dict(temporary_tags),
             "archives": str(self._archives),
             "images": [image.image_id for image in self.images],
             "image": to_run(self.release, self.images).image_id,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -15,8 +15,10 @@ from botocore.exceptions import ClientError
 from fearless.builtin.packer import boot
 from fearless.builtin.packer.baker import PackerBaker
 from fearless.errors import BootFailed, FearlessError
-from fearless.interfaces import BootTest, Image, MachineImage, Release
+from fearless.interfaces import Image, MachineImage, Release
 from fearless.template import parse
+from fearless.testing import contracts
+from fearless.testing.contracts.given import a_release
 from fearless.testing.fakes import SilentReport
 from tests import stacks
 from tests.builtin.packer.conftest import Make, PackerProject, need_packer
@@ -73,8 +75,38 @@ def nonce(started: list[dict[str, Any]]) -> str:
     return found[1]
 
 
-def test_it_is_a_boot_test(make: Make) -> None:
-    assert isinstance(make(), BootTest)
+class TestPackerBaker(contracts.BootTestContract):
+    """The console is of a machine that runs the image it was baked with."""
+
+    @pytest.fixture
+    def release(self, app: str) -> Release:
+        return a_release(app)
+
+    @pytest.fixture
+    def images(self, project: PackerProject, release: Release) -> Sequence[Image]:
+        return [project.pushed(release)]
+
+    @pytest.fixture
+    def broken(self, project: PackerProject, release: Release) -> Sequence[Image]:
+        return [project.pushed(release, "broken")]
+
+    @pytest.fixture
+    def provider(
+        self,
+        baker: PackerBaker,
+        cloud: Ec2Cloud,
+        started: list[dict[str, Any]],
+        request: pytest.FixtureRequest,
+    ) -> PackerBaker:
+        def said(nonce: str) -> str:
+            (booted,) = cloud.ec2.describe_images(ImageIds=[started[-1]["ImageId"]])["Images"]
+            tags = {tag["Key"]: tag["Value"] for tag in booted["Tags"]}
+            broken = request.node.funcargs.get("broken", ())
+            ill = tags["fearless:image:0"] in [image.reference for image in broken]
+            return f"fearless-boot-test {nonce} {'failed 503' if ill else 'ok 200'}\r\n"
+
+        console(cloud, started, said)
+        return baker
 
 
 def test_one_that_answers_is_found_from_then_on(
