@@ -29,7 +29,7 @@ from tests.commands import ROOT
 from tests.machines import application, machine
 from tests.moto_ec2 import BASE, Ec2Cloud, encoded
 
-pytestmark = [pytest.mark.slow, pytest.mark.docker]
+pytestmark = pytest.mark.slow
 
 
 class Machines:

@@ -6,6 +6,7 @@ import hashlib
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -21,6 +22,10 @@ from fearless.local.baker import folder_digests
 
 if TYPE_CHECKING:
     from fearless.project import Project
+
+
+LOOKS = 6
+"""How often EC2 is asked for a new machine image's tags, which it may not know at once."""
 
 
 class PackerBaker:
@@ -68,6 +73,7 @@ class PackerBaker:
         self.boot_timeout = boot_timeout
         self.timeout = timeout
         self.poll = poll
+        self.sleep = time.sleep
 
     # ------------------------------------------------------------------- AmiBaker
 
@@ -163,13 +169,15 @@ class PackerBaker:
             ami = bake.run(
                 packer, env, temporary, {**reach, "root_device": device}, timeout=self.timeout
             )
-        made = self._images.made_of(release.app, inputs)
-        if made is None or made["ImageId"] != ami:
-            raise FearlessError(
-                f"packer made {ami}, and EC2 does not know it by the tags it was to have: "
-                "packer/ami.pkr.hcl needs `tags = var.tags`"
-            )
-        return made
+        for _ in range(LOOKS):
+            made = self._images.made_of(release.app, inputs)
+            if made is not None and made["ImageId"] == ami:
+                return made
+            self.sleep(self.poll)
+        raise FearlessError(
+            f"packer made {ami}, and EC2 does not know it by the tags it was to have: "
+            "packer/ami.pkr.hcl needs `tags = var.tags`"
+        )
 
     def _temporary(
         self, release: Release, seconds: float, report: Report, makes: str = ""

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from fearless.builtin.aws import code, explained
+from fearless.builtin.packer import tags
 from fearless.builtin.packer.temporary import Temporary
 from fearless.errors import BootFailed, FearlessError
 from fearless.interfaces import Release, Report
@@ -26,6 +27,8 @@ if TYPE_CHECKING:
 
 RELEASE_FILE = "/etc/fearless/release.env"
 TEST_FILE = "/etc/fearless/boot-test.env"
+
+ENDED = ("shutting-down", "terminated", "stopping", "stopped")
 
 SPARE = 180
 """Seconds that EC2 may take, beside the machine's own, to start it and to show its console."""
@@ -123,6 +126,8 @@ class Console:
         try:
             answer = self.client.get_console_output(InstanceId=instance, Latest=True)
         except ClientError as error:
+            if code(error) == "InvalidInstanceID.NotFound":  # it was started a moment ago
+                return ""
             if code(error) not in ("UnsupportedOperation", "InvalidParameterCombination"):
                 raise
             answer = self.client.get_console_output(InstanceId=instance)
@@ -131,9 +136,13 @@ class Console:
     def _check_state(self, instance: str, ami: str) -> None:
         """Raise when it will never say anything."""
         with explained(f"looking at {instance}"):
-            answer = self.client.describe_instances(InstanceIds=[instance])
-        found = answer["Reservations"][0]["Instances"][0]
-        if found["State"]["Name"] in ("shutting-down", "terminated", "stopping", "stopped"):
+            answer = self.client.describe_instances(
+                Filters=[
+                    *tags.filters({"instance-id": instance}),
+                    *tags.filters({"instance-state-name": ENDED}),
+                ]
+            )
+        for found in (one for each in answer["Reservations"] for one in each["Instances"]):
             reason = found.get("StateReason") or {}
             why = reason.get("Message") or found.get("StateTransitionReason") or "no reason given"
             raise FearlessError(f"{instance} of {ami} ended before it said anything: {why}")

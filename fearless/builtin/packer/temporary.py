@@ -9,7 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any
 
-from fearless.builtin.aws import explained
+from fearless.builtin.aws import code, explained
 from fearless.builtin.packer import images, tags
 from fearless.errors import FearlessError
 from fearless.interfaces import Report
@@ -153,14 +153,26 @@ class Temporary:
             ):
                 self.client.delete_key_pair(KeyName=pair["KeyName"])
             for group in self._left(_groups(self.client, self._filter())):
-                images.ignoring(
-                    ("InvalidGroup.NotFound",),
-                    self.client.delete_security_group,
-                    GroupId=group["GroupId"],
-                )
+                self._delete_group(group["GroupId"])
             made = {tags.from_aws(one).get(MAKES, "") for one in instances} - {""}
             for name in sorted(made | {self.tags.get(MAKES, "")} - {""}):
                 self._remove_half_made(name)
+
+    def _delete_group(self, group: str) -> None:
+        """An instance that is gone may hold it for some seconds more."""
+        from botocore.exceptions import ClientError
+
+        deadline = self.clock() + _GONE
+        while True:
+            try:
+                images.ignoring(
+                    ("InvalidGroup.NotFound",), self.client.delete_security_group, GroupId=group
+                )
+                return
+            except ClientError as error:
+                if code(error) != "DependencyViolation" or self.clock() > deadline:
+                    raise
+            self.sleep(self.poll)
 
     def _remove_half_made(self, name: str) -> None:
         """A machine image whose tags say what it is, is complete: it stays."""

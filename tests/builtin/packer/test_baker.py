@@ -227,6 +227,41 @@ def test_the_secret_is_in_the_environment_alone(
     baker.discard(baked)
 
 
+def test_files_that_lose_the_tags_are_told_so(
+    make: Make,
+    release: Release,
+    image: Image,
+    report: SilentReport,
+    cloud: Ec2Cloud,
+    project: PackerProject,
+) -> None:
+    need_packer()
+    file = project.root / "packer" / "ami.pkr.hcl"
+    lines = file.read_text().splitlines()
+    file.write_text("\n".join(line for line in lines if "= var.tags" not in line))
+    with pytest.raises(FearlessError, match=r"needs `tags = var\.tags`"):
+        make(poll=0.01).bake(release, [image], report)
+    assert [one for one in cloud.own() if release.sha[:12] in one["Name"]] == []
+
+
+def test_a_group_that_is_still_held_is_deleted_a_little_later(
+    cloud: Ec2Cloud, report: SilentReport
+) -> None:
+    refusals = [1, 1]
+
+    def refuse() -> None:
+        if refusals:
+            refusals.pop()
+            error = {"Code": "DependencyViolation", "Message": "in use"}
+            raise ClientError({"Error": error}, "DeleteSecurityGroup")
+
+    cloud.before["DeleteSecurityGroup"] = refuse
+    with Temporary(cloud.ec2, "shop", 60, report, poll=0.01) as temporary:
+        temporary.security_group("held", None, 22)
+    assert refusals == []
+    assert cloud.left() == []
+
+
 # --------------------------------------------------------------------------- killed
 
 
