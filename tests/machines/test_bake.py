@@ -153,9 +153,7 @@ def baked(
     return made
 
 
-def test_nobody_logs_in_and_nothing_is_left_of_the_bake(
-    baked: MachineImage, machines: Machines
-) -> None:
+def nobody_logs_in_and_nothing_is_left_of_the_bake(machines: Machines) -> None:
     root = machines.baked
     assert not list(root.glob("home/*/.ssh/authorized_keys"))
     assert not list(root.glob("etc/ssh/ssh_host_*"))
@@ -165,7 +163,7 @@ def test_nobody_logs_in_and_nothing_is_left_of_the_bake(
         assert (root / "etc/systemd/system" / unit).readlink() == Path("/dev/null")
 
 
-def test_it_boots_without_any_network(
+def it_boots_without_any_network(
     project: PackerProject,
     cloud: Ec2Cloud,
     release: Release,
@@ -184,7 +182,7 @@ def test_it_boots_without_any_network(
     assert cloud.left() == []
 
 
-def test_one_whose_application_is_not_well_fails(
+def one_whose_application_is_not_well_fails(
     project: PackerProject,
     cloud: Ec2Cloud,
     release: Release,
@@ -206,3 +204,20 @@ def test_one_whose_application_is_not_well_fails(
     assert "/healthz answered 503 for " in str(failed.value)
     assert "the application: 127.0.0.1" in str(failed.value)  # what it logged last
     assert cloud.left() == []
+
+
+def test_a_bake_and_what_it_boots(
+    project: PackerProject,
+    cloud: Ec2Cloud,
+    release: Release,
+    images: list[Image],
+    baked: MachineImage,
+    machines: Machines,
+    report: SilentReport,
+) -> None:
+    """One test, because a machine takes a minute to make: it is made once, wherever this runs."""
+    nobody_logs_in_and_nothing_is_left_of_the_bake(machines)
+    it_boots_without_any_network(project, cloud, release, baked, machines, report)
+    one_whose_application_is_not_well_fails(
+        project, cloud, release, images, baked, machines, report
+    )
