@@ -44,6 +44,10 @@ class GateFailed(FearlessError):
     """A gate looked at the candidate and said no. Raised by `Gate.check`."""
 
 
+class BootFailed(FearlessError):
+    """A machine image was started, and its application did not answer."""
+
+
 def suggest(name: str, known: Iterable[str]) -> str:
     """` (did you mean 'x'?)` for the closest of `known`, or an empty string."""
     close = difflib.get_close_matches(name, list(known), n=1, cutoff=0.6)

@@ -50,6 +50,9 @@ SLOW = (
     "tests/builtin/farm/test_worker.py",
     "tests/builtin/test_dynamodb.py",
     "tests/builtin/test_cloudformation.py",
+    "tests/builtin/packer/test_baker.py",
+    "tests/builtin/packer/test_boot.py",
+    "tests/builtin/packer/test_contract.py",
     "tests/builtin/registries/",
 )
 """What runs real processes and engines for more than a moment."""

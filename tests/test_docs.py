@@ -44,6 +44,7 @@ TYPES = {
     "Literal['S', 'N', 'B']": '"S", "N" or "B"',
     "Literal['warn', 'error', 'off']": '"warn", "error" or "off"',
     str(list[Rule]).replace("typing.", ""): "list of strings",
+    "Literal['awslogs', 'journald']": '"awslogs" or "journald"',
 }
 Row = tuple[str, str]
 

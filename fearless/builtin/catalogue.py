@@ -29,6 +29,13 @@ def registries() -> dict[str, type]:
 
 
 @hookimpl
+def ami_bakers() -> dict[str, type]:
+    from fearless.builtin.packer.baker import PackerBaker
+
+    return {"packer": PackerBaker}
+
+
+@hookimpl
 def provisioners() -> dict[str, type]:
     from fearless.builtin.cloudformation import CloudFormation
 

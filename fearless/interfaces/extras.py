@@ -47,12 +47,18 @@ class Inventory(Protocol):
 
 @runtime_checkable
 class BootTest(Protocol):
-    """A baker that can prove that a machine image starts with nothing from outside."""
+    """A baker that can prove that a machine image starts with nothing from outside.
+
+    Its `find` does not know a machine image before that was proven, so that a run that is killed
+    in between cannot use it; `bake` gives it again, and it is tested then.
+    """
 
     def boot_test(self, release: Release, image: MachineImage, report: Report) -> str:
         """Start an instance without any network and ask its health check; one line of evidence.
 
-        Raises FearlessError saying what it did instead. Whatever it started is gone afterwards.
+        Raises BootFailed saying what it did instead of answering, and FearlessError when there
+        is nothing to be learned about the image, because no instance could be started. Whatever
+        it started is gone afterwards.
         """
 
 

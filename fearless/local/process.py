@@ -22,7 +22,7 @@ parent, signal, argv = int(sys.argv[1]), int(sys.argv[2]), sys.argv[3:]
 if sys.platform == "linux":
     ctypes.CDLL(None).prctl(1, signal)
 if os.getppid() != parent:
-    sys.exit("the embedded cloud's daemon is gone")
+    sys.exit("the process that wanted this is gone")
 try:
     os.execvp(argv[0], argv)
 except OSError as error:

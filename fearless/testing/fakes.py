@@ -11,7 +11,7 @@ from typing import Any
 
 from fearless.data.job import Job
 from fearless.data.unit import Unit
-from fearless.errors import FearlessError, Refused
+from fearless.errors import BootFailed, FearlessError, Refused
 from fearless.interfaces import (
     BuildContext,
     DataRun,
@@ -152,6 +152,28 @@ class FakeBaker:
     def discard(self, image: MachineImage) -> None:
         """By what it was made of."""
         self.baked = {key: m for key, m in self.baked.items() if m.inputs != image.inputs}
+
+
+class FakeBootBaker(FakeBaker):
+    """A baker that tests what it baked; `broken` are the ids of images that never answer."""
+
+    def __init__(self, broken: Sequence[str] = ()) -> None:
+        super().__init__()
+        self.broken = tuple(broken)
+        self.proven: set[str] = set()
+
+    def find(self, release: Release) -> MachineImage | None:
+        """Once it was proven to boot."""
+        found = super().find(release)
+        return found if found and found.id in self.proven else None
+
+    def boot_test(self, release: Release, image: MachineImage, report: Report) -> str:
+        """Without any machine."""
+        ill = [one.image_id for one in image.images if one.image_id in self.broken]
+        if ill:
+            raise BootFailed(f"{image.id} without any network: {ill[0]} does not answer")
+        self.proven.add(image.id)
+        return "200 after 0 s"
 
 
 class FakeProvisioner:

@@ -90,6 +90,7 @@ def test_init_writes_the_scaffold_and_nothing_twice(hello: Hello) -> None:
         assert (hello.root / name).is_file(), name
     assert (hello.root / "templates" / "stack.yaml.j2").is_file()
     assert (hello.root / "packer" / "ami.pkr.hcl").is_file()
+    assert (hello.root / "packer" / "machine" / "run").is_file()
     assert (hello.root / "dodo.py").read_bytes() == (HERE / "dodo.py").read_bytes()
     toml = (hello.root / "release.toml").read_text()
     assert 'name = "hello-world"' in toml

@@ -45,6 +45,28 @@ class TestFakeBaker(contracts.AmiBakerContract):
         return [named(release, letter) for letter in "ac"]
 
 
+class TestFakeBootBaker(TestFakeBaker):
+    @pytest.fixture
+    def provider(self) -> fakes.FakeBootBaker:
+        return fakes.FakeBootBaker()
+
+
+class TestFakeBootBakersTest(contracts.BootTestContract):
+    stand_in = True
+
+    @pytest.fixture
+    def images(self, release: Release) -> Sequence[Image]:
+        return [named(release, "a")]
+
+    @pytest.fixture
+    def broken(self, release: Release) -> Sequence[Image]:
+        return [named(release, "b")]
+
+    @pytest.fixture
+    def provider(self, broken: Sequence[Image]) -> fakes.FakeBootBaker:
+        return fakes.FakeBootBaker([image.image_id for image in broken])
+
+
 class TestFakeProvisioner(contracts.ProvisionerContract):
     stand_in = True
 

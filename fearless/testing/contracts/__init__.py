@@ -55,7 +55,7 @@ pytest.register_assert_rewrite(
     )
 )
 
-from fearless.testing.contracts.bakers import AmiBakerContract  # noqa: E402
+from fearless.testing.contracts.bakers import AmiBakerContract, BootTestContract  # noqa: E402
 from fearless.testing.contracts.builders import ContainerBuilderContract  # noqa: E402
 from fearless.testing.contracts.clouds import CloudContract  # noqa: E402
 from fearless.testing.contracts.deployers import DeployerContract  # noqa: E402
@@ -72,6 +72,7 @@ from fearless.testing.contracts.stores import DataStoreContract  # noqa: E402
 
 __all__ = [
     "AmiBakerContract",
+    "BootTestContract",
     "CloudContract",
     "ContainerBuilderContract",
     "CopyEngineContract",

@@ -1,4 +1,7 @@
-"""What every baker keeps: found by SHA, equal inputs are one machine image, complete or absent."""
+"""What every baker keeps: found by SHA, equal inputs are one machine image, complete or absent.
+
+And what one keeps that can boot what it baked: nothing is found before it was proven.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +9,8 @@ from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
-from fearless.interfaces import AmiBaker, Image, MachineImage, Release, Report
+from fearless.errors import BootFailed
+from fearless.interfaces import AmiBaker, BootTest, Image, MachineImage, Release, Report
 from fearless.testing.contracts.given import Contract, explained, of_app
 
 Bake = Callable[[Release, Sequence[Image]], MachineImage]
@@ -33,11 +37,13 @@ class AmiBakerContract(Contract):
 
     @pytest.fixture
     def bake(self, provider: AmiBaker, report: Report) -> Iterator[Bake]:
-        """Bake; discarded again after the test."""
+        """Bake, and prove that it boots where the provider can; discarded after the test."""
         baked: list[MachineImage] = []
 
         def bake(release: Release, images: Sequence[Image]) -> MachineImage:
             baked.append(provider.bake(release, images, report))
+            if isinstance(provider, BootTest):
+                provider.boot_test(release, baked[-1], report)
             return baked[-1]
 
         yield bake
@@ -104,3 +110,55 @@ class AmiBakerContract(Contract):
         with explained():
             provider.bake(release, [absent], report)
         assert provider.find(release) is None
+
+
+class BootTestContract(Contract):
+    """`provider` is a baker that can boot what it baked; `images` answer, and `broken` do not."""
+
+    @pytest.fixture
+    def provider(self) -> AmiBaker:
+        """The baker."""
+        raise NotImplementedError("override the fixture `provider`")
+
+    @pytest.fixture
+    def images(self) -> Sequence[Image]:
+        """Images of `release` whose application answers its health check."""
+        raise NotImplementedError("override the fixture `images`")
+
+    @pytest.fixture
+    def broken(self) -> Sequence[Image]:
+        """Images of `release` whose application does not."""
+        raise NotImplementedError("override the fixture `broken`")
+
+    def test_what_boots_is_found_and_not_before(
+        self, provider: AmiBaker, release: Release, images: Sequence[Image], report: Report
+    ) -> None:
+        assert isinstance(provider, BootTest)
+        baked = provider.bake(release, images, report)
+        try:
+            assert provider.find(release) is None
+            assert provider.bake(release, images, report).id == baked.id
+            assert provider.find(release) is None
+            for _ in range(2):
+                evidence = provider.boot_test(release, baked, report)
+                assert evidence
+                assert "\n" not in evidence
+                found = provider.find(release)
+                assert found is not None
+                assert found.id == baked.id
+        finally:
+            provider.discard(baked)
+
+    def test_what_does_not_boot_is_never_found(
+        self, provider: AmiBaker, release: Release, broken: Sequence[Image], report: Report
+    ) -> None:
+        assert isinstance(provider, BootTest)
+        baked = provider.bake(release, broken, report)
+        try:
+            with pytest.raises(BootFailed) as failed:
+                provider.boot_test(release, baked, report)
+            assert "\n" not in str(failed.value)
+            assert provider.find(release) is None
+        finally:
+            provider.discard(baked)
+        assert not provider.list(release.app)
