@@ -73,8 +73,12 @@ DOCKER = (
 """What starts Docker engines, which must not meet on one machine."""
 
 
+@pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark them slow, so that `-m "not slow"` stays quick; a file stays in one process."""
+    """Mark them slow, so that `-m "not slow"` stays quick; a file stays in one process.
+
+    First of all, because pytest-xdist reads the groups in the same hook.
+    """
     for item in items:
         file = item.nodeid.partition("::")[0]
         group = "docker" if file in DOCKER else file
