@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 
 import pytest
 from hypothesis import settings
@@ -20,6 +21,10 @@ for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
 pytest.register_assert_rewrite(
     "tests.builtin.builds.given", "tests.docker_engine", "tests.docker_registry"
 )
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # a shell's background job ignores Ctrl-C, and so would all that tests start and interrupt
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 settings.register_profile("fearless", deadline=None)
 settings.register_profile("ci", deadline=None, derandomize=True)

@@ -18,6 +18,8 @@ from typing import IO, Any
 import boto3
 from botocore.config import Config
 
+from fearless.testing.emulator import free_port
+
 HERE = Path(__file__).resolve().parent.parent.parent
 PARTS = ("dodo.py", "release.toml", "templates", "plugins", "packer", "examples/shop")
 
@@ -83,6 +85,12 @@ class Checkout:
         text = path.read_text()
         assert old in text, f"{name} has no {old!r}"
         path.write_text(text.replace(old, new, 1))
+
+    def alone(self) -> Checkout:
+        """At a port that no other cloud of this machine is tempted to take while it is stopped."""
+        self.edit("release.toml", 'use = "local" ', f'port = {free_port()}\nuse = "local" ')
+        self.commit("A port of its own")
+        return self
 
     def small(self) -> Checkout:
         """With a production of some 1,100 items instead of 20,000, for tests of something else."""
@@ -193,6 +201,11 @@ class Installed(Checkout):
             stderr=subprocess.PIPE,
             text=True,
         )
+
+
+def still(live: dict[str, Any]) -> dict[str, Any]:
+    """What `doit status` says of the live stack, but for what moves: how far its way back is."""
+    return {**live, "way_back": {**live["way_back"], "lag": None}}
 
 
 def inventory(client: Any, directory: Path) -> dict[str, list[str]]:

@@ -12,7 +12,7 @@ from .checkout import Checkout
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Checkout]:
     """The shop with its full production of 20,000 items."""
-    checkout = Checkout(tmp_path_factory.mktemp("shop") / "shop")
+    checkout = Checkout(tmp_path_factory.mktemp("shop") / "shop").alone()
     yield checkout
     checkout.close()
 

@@ -14,7 +14,7 @@ import pytest
 
 from fearless import http
 
-from .checkout import Checkout
+from .checkout import Checkout, still
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
@@ -41,7 +41,7 @@ def test_the_first_command_plants_a_production_and_shows_it(shop: Checkout) -> N
 def test_a_release_under_traffic_fails_and_loses_nothing(shop: Checkout) -> None:
     old = shop.doit("status", "json=1").ok().json["live"]
     report = shop.root.parent / "traffic.json"
-    traffic = shop.start("fearless", "local", "traffic", "--rate", "40", "--report", str(report))
+    traffic = shop.start("fearless", "local", "traffic", "--rate", "20", "--report", str(report))
     try:
         for line in traffic.stdout:
             if re.search(r"\d+ requests", line):
@@ -116,11 +116,6 @@ def test_releases_are_remembered(shop: Checkout) -> None:
     history = shop.doit("releases", "json=1").ok().json
     assert [entry["state"] for entry in history] == ["former", "live"]
     assert history[-1]["sha"] == shop.git("rev-parse", "HEAD")
-
-
-def still(live: dict[str, Any]) -> dict[str, Any]:
-    """Without what moves by itself: how far the way back is behind."""
-    return {**live, "way_back": {**live["way_back"], "lag": None}}
 
 
 def test_everything_survives_stop_and_up(shop: Checkout) -> None:

@@ -20,7 +20,7 @@ def test_the_old_stack_is_deleted_under_traffic(small: Checkout) -> None:
     small.run("fearless", "local", "up").ok()
     old = small.doit("status", "json=1").ok().json["live"]
     report = small.root.parent / "traffic.json"
-    traffic = small.start("fearless", "local", "traffic", "--rate", "40", "--report", str(report))
+    traffic = small.start("fearless", "local", "traffic", "--rate", "20", "--report", str(report))
     try:
         for line in traffic.stdout:
             if re.search(r"\d+ requests", line):

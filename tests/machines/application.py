@@ -7,7 +7,8 @@ from pathlib import Path
 
 from fearless import layer, oci
 from fearless.interfaces import Image, Release
-from tests import base_image, images
+from fearless.testing import base_image
+from tests import images
 
 SERVER = """
 import http.server, os
