@@ -5,11 +5,16 @@ from __future__ import annotations
 import ast
 import contextlib
 import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from doit.cmd_base import DodoTaskLoader
 from doit.cmd_run import Run
 from doit.cmdparse import CmdOption, CmdParse, CmdParseError
+from doit.exceptions import InvalidDodoFile
+
+from fearless.errors import suggest
 
 VARIABLES = {
     "sha": "the commit to release: a SHA, tag or branch (default HEAD)",
@@ -85,3 +90,16 @@ def tasks_of(dodo: Path) -> set[str]:
     """The tasks a dodo.py defines, without running it."""
     functions = (n.name for n in ast.parse(dodo.read_text()).body if isinstance(n, ast.FunctionDef))
     return {name.removeprefix("task_") for name in functions if name.startswith("task_")}
+
+
+def variables(given: Mapping[str, Any], command: str) -> dict[str, str]:
+    """The variables of a command line, "" for those not given. Raises InvalidDodoFile."""
+    for name, value in given.items():
+        if name not in VARIABLES:
+            known = "; ".join(f"{key}= {text}" for key, text in VARIABLES.items())
+            raise InvalidDodoFile(
+                f"unknown variable {name!r}{suggest(name, VARIABLES)}. Known: {known}"
+            )
+        if name in SWITCHES and value not in ("", "0", "1") and command == "run":
+            raise InvalidDodoFile(f"{name}={value}: {name} is 1 or 0, not {value!r}")
+    return {name: str(given.get(name, "")) for name in VARIABLES}

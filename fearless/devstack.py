@@ -7,15 +7,17 @@ What is to come has its place: masking is a transform of the data run, expiry a 
 from __future__ import annotations
 
 import shutil
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 from fearless.errors import FearlessError, Refused
 from fearless.interfaces import Release, Stack
-from fearless.procedure import Done, Procedure
+from fearless.procedure import Done, Procedure, Step
 from fearless.steps.ami import Ami
 from fearless.steps.copy import NOTHING, Copy
 from fearless.steps.gate import ask, candidate
 from fearless.steps.image import ContainerImage
+from fearless.steps.stack import ReleaseStack
 
 
 class DevImage(ContainerImage):
@@ -109,6 +111,17 @@ class Deploy:
     def _done(self, stack: Stack) -> Done:
         url = self.procedure.url(stack)
         return Done(f"{self.procedure.release.short} runs at {url}", {"url": url})
+
+
+def steps() -> dict[str, Callable[[Procedure], Step]]:
+    """What makes each step of a dev stack, in order."""
+    return {
+        "image": DevImage,
+        "ami": DevAmi,
+        "stack": ReleaseStack,
+        "data": DevData,
+        "deploy": Deploy,
+    }
 
 
 def record(procedure: Procedure) -> dict[str, Any]:

@@ -13,24 +13,23 @@ from pathlib import Path
 from typing import Any
 
 from doit import doit_cmd
-from doit.exceptions import InvalidDodoFile, InvalidTask, TaskFailed
+from doit.exceptions import InvalidDodoFile
 
 from fearless import names, progress
 from fearless.command_line import (
     COMMANDS,
     FLAGS,
     MEANT,
-    SWITCHES,
     USES,
-    VARIABLES,
     command_line,
     tasks_of,
+    variables,
 )
-from fearless.errors import ConfigError, FearlessError, explain, suggest
+from fearless.errors import ConfigError, FearlessError, suggest
 from fearless.interfaces import Release
 from fearless.procedure import Done, Procedure, Step
 from fearless.project import Project
-from fearless.reporter import Reporter
+from fearless.reporter import Reporter, failed, invalid, loading
 from fearless.verbs import Verbs
 
 Task = dict[str, Any]
@@ -42,7 +41,7 @@ class Runbook:
     def __init__(self, dodo: str) -> None:
         self.root = Path(dodo).resolve().parent
         self.command, self.words = command_line()
-        self.variables = self._read_variables()
+        self.variables = variables(dict(doit_cmd._CMDLINE_VARS or {}), self.command)
         self.dry, self.json, self.yes = (self.variables[flag] == "1" for flag in FLAGS)
         self.report = progress.JsonLines(sys.stderr) if self.json else progress.report()
         self.found: dict[str, Done] = {}
@@ -53,7 +52,7 @@ class Runbook:
         try:
             self.project = Project(self.root)
         except FearlessError as error:
-            raise _loading(error) from None
+            raise loading(error) from None
         if self.command == "run":
             self._refuse_mistakes()
         signal.signal(signal.SIGTERM, lambda *_: self._leave(143))
@@ -248,21 +247,10 @@ class Runbook:
         return self._steps()[name](self.procedure)
 
     def _steps(self) -> dict[str, Callable[[Procedure], Step]]:
-        from fearless.steps import ami, copy, cutover, image, retire, stack, sync, tag
+        from fearless.steps.procedure import steps
 
         asked = any(word.partition(":")[0] == "sync" for word in self.words)
-        return {
-            "tag": tag.Tag,
-            "image": image.ContainerImage,
-            "ami": ami.Ami,
-            "stack": stack.ReleaseStack,
-            "copy": copy.Copy,
-            "sync": lambda procedure: sync.Sync(procedure, asked),
-            "cutover": cutover.Cutover,
-            "retire": lambda procedure: retire.Retire(
-                procedure, self.variables["accept_data_loss"] == "1"
-            ),
-        }
+        return steps(asked, self.variables["accept_data_loss"] == "1")
 
     def _steps_of_release(self) -> dict[str, Callable[[Procedure], Step]]:
         """The steps and the gates, in order."""
@@ -279,16 +267,8 @@ class Runbook:
     def _dev_step(self, name: str) -> Callable[[], Step]:
         def make() -> Step:
             from fearless import devstack
-            from fearless.steps import stack
 
-            steps: dict[str, Callable[[Procedure], Step]] = {
-                "image": devstack.DevImage,
-                "ami": devstack.DevAmi,
-                "stack": stack.ReleaseStack,
-                "data": devstack.DevData,
-                "deploy": devstack.Deploy,
-            }
-            return steps[name](self.dev)
+            return devstack.steps()[name](self.dev)
 
         return make
 
@@ -303,7 +283,7 @@ class Runbook:
                 if self.dry and absent:
                     return self._noted(str(error.args[0]))
                 self.failed = True
-                raise _invalid(error) from error
+                raise invalid(error) from error
             if found is not None:
                 self.found[name] = found
             return found is not None
@@ -334,7 +314,7 @@ class Runbook:
             record = step.procedure.perform(step)
         except Exception as error:
             self.failed = True
-            return _failed(error)
+            return failed(error)
         self.made[name] = record.seconds
         self.found[name] = Done(record.detail, record.data)
         self.say(f"  {name:<16} {record.detail}  ({record.seconds:.1f} s)")
@@ -347,7 +327,7 @@ class Runbook:
             try:
                 return function()
             except Exception as error:
-                return _failed(error)
+                return failed(error)
 
         return {"actions": [run], "verbosity": 2}
 
@@ -355,7 +335,7 @@ class Runbook:
         try:
             return ask()
         except FearlessError as error:
-            raise _loading(error) from None
+            raise loading(error) from None
 
     # ------------------------------------------------------------------ ends
 
@@ -368,7 +348,7 @@ class Runbook:
             summary = summarise(self.procedure, list(self.made))
             self.show(summary, describe(summary))
         except Exception as error:
-            return _failed(error)
+            return failed(error)
         return True
 
     def _dev_summary(self, data: Any) -> None:
@@ -398,18 +378,6 @@ class Runbook:
         sys.exit(code)
 
     # ------------------------------------------------------------------ the command line
-
-    def _read_variables(self) -> dict[str, str]:
-        given = dict(doit_cmd._CMDLINE_VARS or {})
-        for name, value in given.items():
-            if name not in VARIABLES:
-                known = "; ".join(f"{key}= {text}" for key, text in VARIABLES.items())
-                raise InvalidDodoFile(
-                    f"unknown variable {name!r}{suggest(name, VARIABLES)}. Known: {known}"
-                )
-            if name in SWITCHES and value not in ("", "0", "1") and self.command == "run":
-                raise InvalidDodoFile(f"{name}={value}: {name} is 1 or 0, not {value!r}")
-        return {name: str(given.get(name, "")) for name in VARIABLES}
 
     def _refuse_mistakes(self) -> None:
         """A task there is not, and a variable that no selected task uses."""
@@ -447,20 +415,3 @@ def _doc(task: Task) -> str:
     functions = (action[0] if isinstance(action, tuple) else action for action in actions)
     docs = (function.__doc__ or "" for function in functions if hasattr(function, "__code__"))
     return next((doc.strip().splitlines()[0] for doc in docs if doc.strip()), "")
-
-
-def _loading(error: FearlessError) -> Any:
-    """doit itself prints `ERROR: ` before what goes wrong while dodo.py is read."""
-    return InvalidDodoFile(str(error).removeprefix("error: "))
-
-
-def _failed(error: Exception) -> Any:
-    explained = explain(error)
-    if explained is None:
-        raise error
-    return TaskFailed(str(explained))
-
-
-def _invalid(error: Exception) -> Exception:
-    explained = explain(error)
-    return error if explained is None else InvalidTask(str(explained))

@@ -6,9 +6,10 @@ import sys
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from doit.exceptions import TaskFailed
+from doit.exceptions import InvalidDodoFile, InvalidTask, TaskFailed
 from doit.reporter import ConsoleReporter
 
+from fearless.errors import FearlessError, explain
 from fearless.procedure import Done
 
 
@@ -40,3 +41,22 @@ class Reporter(ConsoleReporter):  # type: ignore[misc]
         """Errors found while asking what is there already."""
         for message in self.runtime_errors:
             sys.stderr.write(message.rstrip() + "\n")
+
+
+def loading(error: FearlessError) -> Any:
+    """doit itself prints `ERROR: ` before what goes wrong while dodo.py is read."""
+    return InvalidDodoFile(str(error).removeprefix("error: "))
+
+
+def failed(error: Exception) -> Any:
+    """What an action returns that failed; raises what is nobody's to explain."""
+    explained = explain(error)
+    if explained is None:
+        raise error
+    return TaskFailed(str(explained))
+
+
+def invalid(error: Exception) -> Exception:
+    """What to raise while doit asks whether a task is up to date."""
+    explained = explain(error)
+    return error if explained is None else InvalidTask(str(explained))

@@ -6,21 +6,20 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from typing import Any
 
+from fearless.data.beginning import start
 from fearless.data.comparing import known, verify, verify_still
 from fearless.data.context import Table
 from fearless.data.copying import copy
 from fearless.data.crew import Inline
 from fearless.data.draining import drain, new_marks
 from fearless.data.ending import end_generation
-from fearless.data.following import catch_up, follow_for
-from fearless.data.heartbeat import Heartbeat
+from fearless.data.following import catch_up, follow_until
 from fearless.data.job import Clients, Endpoint, Engine, Job, Pair
 from fearless.data.lease import Lease
 from fearless.data.machinery import Machinery
 from fearless.data.membership import Membership
-from fearless.data.position import Gap, Missing, check_no_expiry, check_position, check_tables, fix
+from fearless.data.position import Gap, Missing, check_position
 from fearless.data.repairing import repair
 from fearless.data.session import Session
 from fearless.data.settings import Settings
@@ -29,7 +28,6 @@ from fearless.data.state import Row, StateTable
 from fearless.data.stragglers import Stragglers
 from fearless.data.summary import COPY_AGAIN, NO_WAY_BACK, in_quarantine, new_meta, summary
 from fearless.data.tablekit import Tables, same_code
-from fearless.data.tables import TableInfo, show
 from fearless.data.turn import turn
 from fearless.data.unit import Crew
 from fearless.data.work import Threads
@@ -39,7 +37,6 @@ from fearless.interfaces import DataState, Late, Report, Transform, Verdict
 
 __all__ = ["Clients", "Machinery", "Migration", "Pair"]
 
-SEGMENT_BYTES = 64 * 1024 * 1024
 MAX_AGE = 3600.0
 """Seconds for which a comparison counts (the design's guard for a cutover)."""
 
@@ -132,7 +129,7 @@ class Migration:
                 with self._breaking(lease):
                     self._follow(session)
                     if until is not None:
-                        self._go_on(lease, session, until)
+                        follow_until(session, until, lambda: self._check_positions(lease))
             return self._summary(lease.meta)
 
     def drain(self) -> DataState:
@@ -294,33 +291,12 @@ class Migration:
             check_position(pair.name, lease.meta["tables"][pair.name], *self._tables.infos(pair))
 
     def _begin(self, lease: Lease) -> None:
-        generation = int(lease.meta["generation"]) + 1
-        infos = {pair.name: self._tables.infos(pair) for pair in self._pairs}
-        one_way = ""
-        for pair in self._pairs:
-            source, target = infos[pair.name]
-            check_tables(pair.name, source, target)
-            check_no_expiry(self._reader, self._clients.target, target.table)
-            one_way = one_way or self._tables.pipeline(pair, source, target).one_way
-            if generation == 1:
-                self._check_empty(target)
-        if lease.meta["phase"] != "none":
-            lease.update(
-                {"phase": "broken", "reason": lease.meta["reason"] or "to be copied again"}
-            )
-        self._end_generation(lease, self._state)
-        size = max((source.size for source, _ in infos.values()), default=0)
-        tables = {
-            name: fix(self._reader, self._clients.streams, *pair) for name, pair in infos.items()
-        }
-        lease.update(
-            {
-                **new_meta("copying", generation, tables, self._tables.digests()),
-                "segments": max(self.settings.segments, -(-size // SEGMENT_BYTES)),
-                "repair": generation > 1,
-                "one_way": one_way,
-                "job": self._job.to_json(),
-            }
+        start(
+            lease,
+            self._tables,
+            self._reader,
+            self._job,
+            end=lambda: self._end_generation(lease, self._state),
         )
 
     def _end_generation(self, lease: Lease, state: StateTable) -> None:
@@ -340,25 +316,6 @@ class Migration:
         catch_up(session)
         if session.lease.meta["repair"]:
             repair(session)
-
-    def _go_on(self, lease: Lease, session: Session, until: Callable[[], bool]) -> None:
-        checked = self._kit.clock()
-        hearts = {
-            name: Heartbeat(table, self.settings.heartbeat, self._report)
-            for name, table in session.tables.items()
-        }
-        try:
-            with self._hire(inline=False) as crew:
-                while not until():
-                    follow_for(session, 30.0, crew, hearts)
-                    session.settle_suspects()
-                    if self._kit.clock() - checked > 60:
-                        self._check_positions(lease)
-                        checked = self._kit.clock()
-                    self._kit.sleep(4 * self.settings.poll)
-        finally:
-            for heart in hearts.values():
-                heart.end()
 
     # ------------------------------------------------------------------ parts
 
@@ -453,13 +410,3 @@ class Migration:
             sleep=kit.sleep,
             owner=kit.owner(),
         )
-
-    def _check_empty(self, target: TableInfo) -> None:
-        request: dict[str, Any] = {"TableName": target.table, "ConsistentRead": True, "Limit": 100}
-        page = self._reader.read(self._clients.target.scan, **request)
-        strange = [item for item in page["Items"] if not target.test(item)]
-        if strange:
-            raise Refused(
-                f"{target.table} is not empty and was not filled by this run (it holds "
-                f"{show(target.key(strange[0]))}): a copy goes into a new stack's empty tables"
-            )

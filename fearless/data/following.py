@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from fearless.data.heartbeat import Heartbeat
 from fearless.data.lineage import Lineage
@@ -11,6 +11,9 @@ from fearless.data.unit import Crew, Unit
 
 TOLD = 10.0
 """Seconds between two times that a run says how far it has come while it follows for ever."""
+
+CHECKED = 60.0
+"""Seconds between two looks whether streams and tables are still the same ones."""
 
 
 def catch_up(session: Session, crew: Crew | None = None) -> None:
@@ -74,6 +77,28 @@ def follow_for(
     now = session.kit.wall()
     if now - int(session.lease.meta["caught_up"]) > TOLD:
         session.lease.update({"caught_up": int(now - lag(session))})
+
+
+def follow_until(session: Session, until: Callable[[], bool], check: Callable[[], None]) -> None:
+    """Follow until that says so, with heartbeats; `check` that all is in place once a minute."""
+    kit, checked = session.kit, session.kit.clock()
+    settings = session.first.settings
+    hearts = {
+        name: Heartbeat(table, settings.heartbeat, session.report)
+        for name, table in session.tables.items()
+    }
+    try:
+        with session.hire() as crew:
+            while not until():
+                follow_for(session, 30.0, crew, hearts)
+                session.settle_suspects()
+                if kit.clock() - checked > CHECKED:
+                    check()
+                    checked = kit.clock()
+                kit.sleep(4 * settings.poll)
+    finally:
+        for heart in hearts.values():
+            heart.end()
 
 
 def lag(session: Session) -> float:
