@@ -13,13 +13,15 @@ def install() -> None:
         network,
         permissions,
         repositories,
+        saving,
         scaling,
         signatures,
         tables,
     )
 
     health, failures = balancing.MeasuredHealth(), scaling.Failures()
-    for module in (documents, network, tables, expressions, permissions, repositories, signatures):
+    parts = (documents, network, tables, expressions, permissions, repositories, signatures, saving)
+    for module in parts:
         module.install()
     scaling.install(failures)
     balancing.install(health)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping
 from typing import Any
 
@@ -48,7 +47,7 @@ def install() -> None:
     save, restore = dynamodb.get_state, dynamodb.load_persisted_state
 
     def get_state() -> dict[str, Any]:
-        streams = {name: copy.deepcopy(getattr(dynamodb, name)) for name in STREAMS}
+        streams = {name: getattr(dynamodb, name) for name in STREAMS}
         return {**save(), **streams, COUNTER: getattr(dynamodb, COUNTER)}
 
     def load_persisted_state(state: Mapping[str, Any]) -> None:
