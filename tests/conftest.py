@@ -78,12 +78,41 @@ DOCKER = (
 """What starts Docker engines, which must not meet on one machine."""
 
 
+LONGEST = (
+    "tests/e2e/test_resume.py",
+    "tests/e2e/test_rollback.py",
+    *DOCKER,
+    "tests/e2e/",
+    "tests/data/test_chaos",
+    "tests/data/test_endpoints.py",
+    "tests/data/test_emulator.py",
+    "tests/machines/",
+    "tests/builtin/engines/",
+    "tests/data_command/",
+    "tests/data/test_cutover_emulator.py",
+    "tests/steps/",
+    "tests/local/",
+)
+"""What takes longest, begun first: no process shall be left with it alone at the end."""
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """pytest-xdist would begin with the files that have the most tests, which are quick ones."""
+    config.option.loadscopereorder = False
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark them slow, so that `-m "not slow"` stays quick; a file stays in one process.
 
     First of all, because pytest-xdist reads the groups in the same hook.
     """
+
+    def rank(item: pytest.Item) -> int:
+        places = (n for n, place in enumerate(LONGEST) if item.nodeid.startswith(place))
+        return next(places, len(LONGEST))
+
+    items.sort(key=rank)
     for item in items:
         file = item.nodeid.partition("::")[0]
         group = "docker" if file in DOCKER else file

@@ -90,6 +90,8 @@ class Replay:
     def _let_go(self) -> None:
         """Release the shard; what may still land of an unfinished window becomes suspect."""
         suspect = SUSPECT_RECORDS if self._unknown else self._claim.row["suspect"]
+        if self._unknown:
+            self._claim.unknown()
         if self._claim.row["owner"]:
             self._claim.put(owner="", suspect=suspect)
 
@@ -139,7 +141,7 @@ class Replay:
         number = int(row["v"]) >> 40
         if self._watch:
             keep(table, table.reader, f"{DIRTY}{self._watch:06d}#", touched, claim=number)
-        left = int(row["suspect"])
+        left = self._suspect(records)
         if left or self._unknown:
             due = table.wall() + table.settings.zombie + 2
             keep(table, table.reader, SUSPECTS, touched, due, number)
@@ -155,6 +157,18 @@ class Replay:
             + list(found.tokens)[-TOKENS:],
             "suspect": max(0, left - len(records)),
         }
+
+    def _suspect(self, records: Sequence[Mapping[str, Any]]) -> int:
+        """How many of the next records an owner who fell silent may have been applying.
+
+        None that was made after that: it cannot have read them. Without this, every record of a
+        table that is written all the time would be suspect for long, and nothing could go over.
+        """
+        row, skew = self._claim.row, self._table.settings.skew
+        silent = int(row.get("unknown_at") or 0)
+        if silent and timestamp(records[0]) > silent + skew:
+            return 0
+        return int(row["suspect"])
 
     def _missed(self) -> None:
         self._unknown = True

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import signal
 import sys
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
@@ -11,6 +10,7 @@ from dataclasses import asdict
 from fearless.data.metrics import duration
 from fearless.data_command.call import Call, Output, options
 from fearless.data_command.cutovers import cutover, rollback
+from fearless.data_command.interrupts import Interrupts
 from fearless.data_command.quarantine import listing, retry, waive
 from fearless.data_command.runs import Run
 from fearless.data_command.status import describe
@@ -23,21 +23,20 @@ SHOWN = 20
 
 def run(args: argparse.Namespace) -> int:
     """Carry out the command; the exit code."""
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     out = Output(args.json, sys.stdout, sys.stderr)
-    try:
-        data = Run(options(args), out.report)
-        if out.events is not None:
-            out.events.facts = data.facts
-        return ACTIONS[args.command](Call(args, data, out))
-    except Exception as error:
-        explained = explain(error)
-        if out.events is not None and explained is not None:
-            out.events.event("error", message=str(explained), exit_code=explained.exit_code)
-        raise
-    finally:
-        out.report.clear()
-        signal.signal(signal.SIGTERM, before)
+    with Interrupts() as interrupts:
+        try:
+            data = Run(options(args), out.report)
+            if out.events is not None:
+                out.events.facts = data.facts
+            return ACTIONS[args.command](Call(args, data, out, interrupts))
+        except Exception as error:
+            explained = explain(error)
+            if out.events is not None and explained is not None:
+                out.events.event("error", message=str(explained), exit_code=explained.exit_code)
+            raise
+        finally:
+            out.report.clear()
 
 
 # ------------------------------------------------------------------ moving
@@ -66,7 +65,9 @@ def _follow(call: Call) -> int:
     if call.run.back:
         old, new = call.run.infos
         call.out.report.line(f"{new.table} is live: what changes there is applied to {old.table}")
-    state = migration.follow(until=lambda: False) if call.args.forever else migration.follow()
+    heard = (lambda: call.interrupts.heard) if call.args.forever else None
+    state = migration.follow(until=heard)
+    call.interrupts.check()
     _raise_if_broken(state)
     lag = "" if state.lag is None else f", {duration(state.lag)} behind"
     call.out.result(

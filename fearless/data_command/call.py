@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any, TextIO
 
 from fearless import progress
+from fearless.data_command.interrupts import Interrupts
 from fearless.data_command.runs import Options, Run
 from fearless.data_command.sides import Access
 
@@ -43,6 +44,7 @@ class Call:
     args: argparse.Namespace
     run: Run
     out: Output
+    interrupts: Interrupts
 
     def command(self, words: str) -> str:
         """Another `fearless data` command about the same tables, for people."""
