@@ -18,6 +18,7 @@ from fearless.local.sockets import is_free
 
 START_SECONDS = 90.0
 STOP_SECONDS = 120.0
+ATTEMPTS = 5
 
 
 def start(directory: Directory, domain: str, port: int, report: Report) -> Running:
@@ -33,11 +34,23 @@ def start(directory: Directory, domain: str, port: int, report: Report) -> Runni
         if running is not None:
             return running
         report.line("starting the embedded cloud")
-        directory.record.unlink(missing_ok=True)
-        child = _spawn(directory, domain, _public_port(directory, port, report))
-        running = _wait(directory, child)
+        running = _started(directory, domain, port, report)
         report.line(f"the embedded cloud runs: http://localhost:{running.port}")
         return running
+
+
+def _started(directory: Directory, domain: str, preferred: int, report: Report) -> Running:
+    """Start it; once more when somebody took its port between our look and its own."""
+    for left in reversed(range(ATTEMPTS)):
+        directory.record.unlink(missing_ok=True)
+        port = _public_port(directory, preferred, report)
+        child = _spawn(directory, domain, port)
+        try:
+            return _wait(directory, child)
+        except FearlessError:
+            if not left or child.poll() is None or is_free(port):
+                raise
+    raise AssertionError
 
 
 def _public_port(directory: Directory, preferred: int, report: Report) -> int:

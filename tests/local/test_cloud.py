@@ -18,7 +18,7 @@ from fearless.builtin.gates import targets_healthy
 from fearless.errors import FearlessError, GateFailed
 from fearless.http import get
 from fearless.interfaces import Candidate, Release, Stack
-from fearless.local import process, sockets
+from fearless.local import launcher, process, sockets
 from fearless.local.cloud import LocalCloud, NotRunning
 from fearless.local.directory import Running
 from tests.local.cloud_kit import DOMAIN, Kit, Load, project, running, wait_for
@@ -418,3 +418,22 @@ def test_a_recycled_pid_is_not_the_daemon(tmp_path: Path) -> None:
     Running(other, "http://127.0.0.1:1", 1, DOMAIN, "now").write(cloud.directory)
     assert Running.read(cloud.directory) is None
     assert cloud.stop() is False
+
+
+def test_a_port_that_is_taken_between_look_and_start(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another cloud that is started at the same moment: it goes to the next one."""
+    spawn, taken = launcher._spawn, []
+
+    def late(directory: Any, domain: str, port: int) -> Any:
+        if not taken:
+            taken.append(sockets.listen(port))
+        return spawn(directory, domain, port)
+
+    monkeypatch.setattr(launcher, "_spawn", late)
+    with running(tmp_path, Lines()) as kit:
+        (listener,) = taken
+        assert kit.cloud.running()
+        assert kit.cloud.public_url(DOMAIN).rpartition(":")[2] != str(listener.getsockname()[1])
+        listener.close()
