@@ -65,7 +65,7 @@ def window(table: Table, records: Iterable[Mapping[str, Any]]) -> Window:
             continue
         if timestamp(record) < int(table.position["t0"]) - table.settings.skew:
             continue
-        expired += _by_ttl(record)
+        expired += by_ttl(record)
         key_id = table.source.key_id(change["Keys"])
         lane = found.setdefault(key_id, Lane(dict(change["Keys"]), key_id))
         if not lane.states or lane.states[-1] != old:
@@ -76,7 +76,7 @@ def window(table: Table, records: Iterable[Mapping[str, Any]]) -> Window:
     return Window(list(found.values()), tuple(tokens), expired)
 
 
-def _by_ttl(record: Mapping[str, Any]) -> bool:
+def by_ttl(record: Mapping[str, Any]) -> bool:
     """Whether DynamoDB itself deleted the item because its time had come."""
     identity = record.get("userIdentity") or {}
     who = identity.get("PrincipalId") or identity.get("principalId")

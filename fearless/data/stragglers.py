@@ -15,7 +15,7 @@ from typing import Any
 
 from botocore.exceptions import ClientError
 
-from fearless.data.apply import Lane, window
+from fearless.data.apply import Lane, by_ttl, window
 from fearless.data.calls import code, explain
 from fearless.data.canonical import item_bytes
 from fearless.data.context import Table
@@ -259,7 +259,7 @@ class _Watch:
 
     def _judge(self, records: Sequence[Mapping[str, Any]]) -> Seen:
         """Most of what comes while there is a way back was written by it: that is told at once."""
-        late = [record for record in records if not _expired(record)]
+        late = [record for record in records if not by_ttl(record)]
         lanes = window(self._table, late).lanes
         if self._back is None or self._table.migrate.kind not in TOLD:
             return sum((self._settle(lane) for lane in lanes), Seen())
@@ -331,10 +331,3 @@ def _same(one: Mapping[bytes, Typed], other: Mapping[bytes, Typed]) -> bool:
     return one.keys() == other.keys() and all(
         item_bytes(item) == item_bytes(other[key_id]) for key_id, item in one.items()
     )
-
-
-def _expired(record: Mapping[str, Any]) -> bool:
-    """Whether DynamoDB itself deleted the item because its time had come."""
-    identity = record.get("userIdentity") or {}
-    who = identity.get("PrincipalId") or identity.get("principalId")
-    return bool(who == "dynamodb.amazonaws.com")
