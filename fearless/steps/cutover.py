@@ -74,7 +74,10 @@ class Cutover(Switch):
         """Besides, look at once for what reached the old stack although it was closed."""
         done = super()._point(stack, live, row)
         if row.get("from"):
-            look(self.procedure, way_back(self.procedure.project))
+            try:
+                look(self.procedure, way_back(self.procedure.project))
+            except Refused as error:  # it is live all the same
+                self.procedure.report.line(str(error.args[0]))
         return done
 
     # ---------------------------------------------------------------- in order

@@ -112,6 +112,18 @@ def test_a_cutover_that_takes_longer_than_its_budget_is_undone(world: World) -> 
     assert world.store.writers == {old.id}
 
 
+def test_it_ends_although_the_old_stack_was_deleted_meanwhile(world: World) -> None:
+    old = first_release(world)
+    new = copied(world)
+    procedure = world.procedure("b")
+    Trusting(procedure).make()
+    del world.provisioner.stacks[old.name]
+    live, row = procedure.live(), procedure.ledger.get("CUTOVER", new.id)
+    assert live is not None and row is not None
+    assert "live at" in Trusting(procedure)._point(new, live, row).detail
+    assert "was retired: its data is gone" in "\n".join(world.report.lines)
+
+
 def no_pointer(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if killed right after the old stack was closed for good."""
 
