@@ -72,9 +72,12 @@ class LocalDeployer:
             if done >= desired and alone:
                 return
             if time.monotonic() > deadline:
+                late = set(targets) | set(running)
+                others = sum(running.get(id) != image.reference for id in late)
+                still = f", {others} of another image are not gone," if done >= desired else ""
                 raise FearlessError(
-                    f"{stack.name}: {done} of {desired} instances run {image.tag} and are healthy "
-                    f"after {self.timeout:.0f} s{self._why(stack)}"
+                    f"{stack.name}: {done} of {desired} instances run {image.tag} and are healthy"
+                    f"{still} after {self.timeout:.0f} s{self._why(stack)}"
                 )
             time.sleep(self.poll)
 

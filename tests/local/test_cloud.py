@@ -218,7 +218,7 @@ def test_a_dev_stack_changes_its_image_one_instance_at_a_time(kit: Kit) -> None:
     outputs = kit.create("dev", kit.bake("v1"), kind="dev")
     kit.wait_healthy(outputs)
     old = set(kit.health(outputs))
-    deployer, image = kit.deployer(30), kit.push("v3")
+    deployer, image = kit.deployer(150), kit.push("v3")
     release = Release("shop", "3" * 40, "dev-3", "", "dev", "dev", "b")
     dev = stack("dev", outputs)
     assert deployer.deployed(dev) is None
