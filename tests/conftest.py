@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 
 import pytest
 from hypothesis import settings
@@ -14,8 +15,9 @@ from fearless.testing.fakes import SilentReport
 __all__ = ["Emulator", "SilentReport", "free_port"]
 
 os.environ["AWS_ACCOUNT_ID_ENDPOINT_MODE"] = "disabled"
-for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL"):
-    os.environ.pop(name, None)
+for name in ("AWS_PROFILE", "AWS_SESSION_TOKEN", "AWS_ENDPOINT_URL", "PYTHONDONTWRITEBYTECODE"):
+    os.environ.pop(name, None)  # the last: some thousand processes are started, each would compile
+sys.dont_write_bytecode = False
 
 
 pytest.register_assert_rewrite(

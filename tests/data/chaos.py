@@ -160,7 +160,8 @@ class Trouble(threading.Thread):
     def run(self) -> None:
         """Choose one of those at work, again and again."""
         while not self._stopping.wait(self._rng.uniform(0.2, 1.8) * self._every):
-            pids = self._engine.pids
+            while not (pids := self._engine.pids) and not self._stopping.wait(0.02):
+                pass
             if not pids or self.killed + self.stopped >= self._most:
                 continue
             pid = self._rng.choice(pids)

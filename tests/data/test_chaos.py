@@ -51,7 +51,7 @@ def test_the_engine_as_it_is(tables: Tables, report: Any) -> None:
 
 
 def test_workers_are_killed_while_they_copy_and_follow(tables: Tables, report: Any) -> None:
-    tables.fill(250)
+    tables.fill(350)
     engine = Watched()
     migration = tables.migration(report, settings=SMALL, engine=engine, job=job_of(tables, SMALL))
     with LiveWriter(tables, 22):

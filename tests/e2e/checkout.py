@@ -57,6 +57,7 @@ class Checkout:
             else:
                 shutil.copyfile(source, root / part)
         self.git("init", "-q", "-b", "main")
+        (root / ".git" / "info" / "exclude").write_text("__pycache__/\n.fearless/\n")
         self.commit("The shop")
 
     # ------------------------------------------------------------------ git

@@ -59,7 +59,7 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder / "venv", with_pip=True)
     bin_folder = folder / "venv" / "bin"
     subprocess.run(
-        [str(bin_folder / "pip"), "install", "-q", f"{wheel}[local]"],
+        [str(bin_folder / "pip"), "install", "-q", "--no-compile", f"{wheel}[local]"],
         check=True,
         capture_output=True,
     )

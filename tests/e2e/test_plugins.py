@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -70,17 +68,19 @@ def distribution(site: Path) -> None:
     (info / "entry_points.txt").write_text("[fearless]\nelsewhere = fearless_elsewhere\n")
 
 
-@pytest.fixture
-def shop(tmp_path: Path) -> Iterator[Checkout]:
-    checkout = Checkout(tmp_path / "shop").small()
-    yield checkout
-    checkout.close()
-
-
-def test_both_kinds_take_over_a_slot_and_add_a_gate(shop: Checkout, tmp_path: Path) -> None:
-    site, team, installed = tmp_path / "site", tmp_path / "team", tmp_path / "installed"
+@pytest.fixture(scope="module")
+def path(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """The environment in which it is installed."""
+    site = tmp_path_factory.mktemp("site")
     distribution(site)
-    path = {"PYTHONPATH": str(site)}
+    return {"PYTHONPATH": str(site)}
+
+
+def test_both_kinds_take_over_a_slot_and_add_a_gate(
+    small: Checkout, path: dict[str, str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    shop, folder = small, tmp_path_factory.mktemp("registries")
+    team, installed = folder / "team", folder / "installed"
     (shop.root / "plugins" / "elsewhere.py").write_text(REGISTRY.replace("NAME", "team"))
     use_registry(shop, "team", team)
     first = shop.commit("A registry of the team's own")
@@ -95,26 +95,25 @@ def test_both_kinds_take_over_a_slot_and_add_a_gate(shop: Checkout, tmp_path: Pa
     second = shop.git("rev-parse", "HEAD")
     run = shop.doit("release", **path).ok()
     assert (installed / "asked").read_text().split() == [second]
-    shutil.rmtree(site)
 
 
-def test_a_gate_that_says_no_stops_before_dns(shop: Checkout) -> None:
-    shop.doit("release").ok()
-    live = shop.doit("status", "json=1").ok().json["live"]
+def test_a_gate_that_says_no_stops_before_dns(small: Checkout, path: dict[str, str]) -> None:
+    shop = small
+    live = shop.doit("status", "json=1", **path).ok().json["live"]
     (shop.root / "plugins" / "no.py").write_text(
         "from fearless import Gate, GateFailed, hookimpl\n"
         "def check(candidate):\n    raise GateFailed('it is Friday')\n"
         "@hookimpl\ndef gates(release):\n    return [Gate('friday', check)]\n"
     )
     shop.commit("Never on Fridays")
-    run = shop.doit("release")
+    run = shop.doit("release", **path)
     assert run.code == 1
     assert "error: gate friday: it is Friday" in run.err
     assert "Traceback" not in run.err
-    ignored = shop.doit("ignore", "gate:friday")
+    ignored = shop.doit("ignore", "gate:friday", **path)
     assert ignored.code == 0
-    skipped = shop.doit("cutover")
-    status = shop.doit("status", "json=1").ok().json
+    skipped = shop.doit("cutover", **path)
+    status = shop.doit("status", "json=1", **path).ok().json
     for shown in (live, status["live"]):
         shown["way_back"].pop("lag")  # it moves
     assert status["live"] == live, skipped.out + skipped.err
