@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import importlib
-import importlib.util
-import sys
 import traceback
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -15,7 +13,7 @@ from typing import Any
 
 import pluggy
 
-from fearless import hookspecs, interfaces
+from fearless import hookspecs, interfaces, source
 from fearless.errors import ConfigError, suggest
 
 GROUP = "fearless"
@@ -180,17 +178,10 @@ def _methods(protocol: type) -> list[str]:
 
 def _import(path: Path) -> ModuleType:
     name = f"fearless_team_plugins.{path.stem}"
-    spec = importlib.util.spec_from_file_location(name, path)
-    if spec is None or spec.loader is None:
-        raise ConfigError(f"{path}: not a Python file that can be imported")
-    module = importlib.util.module_from_spec(spec)
-    sys.modules[name] = module
     try:
-        spec.loader.exec_module(module)
+        return source.load(path, name)
     except (Exception, SystemExit) as error:
-        sys.modules.pop(name, None)
         raise ConfigError(f"plugins/{path.name} cannot be imported: {_cause(error)}") from error
-    return module
 
 
 def _call(function: Any, origin: str, hook: str, **arguments: Any) -> Any:

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
+from itertools import chain
 from typing import Any
 
 from fearless.data.claim import Claim, Stopping
 from fearless.data.context import Table, TooManyFailures
 from fearless.data.doubts import writer_of
 from fearless.data.merge import Merger
+from fearless.data.scan import page_of, request_of
 from fearless.data.state import Row
 from fearless.data.tables import Typed, show
 from fearless.data.transfer import Collision
@@ -51,21 +53,14 @@ def copy_segment(
             return False
         table.guard()
         row = claim.row
-        request: dict[str, Any] = {
-            "TableName": table.source.table,
-            "ConsistentRead": True,
-            "Segment": int(row["segment"]),
-            "TotalSegments": int(row["total"]),
-        }
-        if table.settings.page:
-            request["Limit"] = table.settings.page
+        request = request_of(table, table.source.table, int(row["segment"]), int(row["total"]))
         if row.get("from"):
             request["ExclusiveStartKey"] = row["from"]
-        page = table.reader.read(table.clients.source.scan, **request)
-        counts = copier.copy(page["Items"])
-        headers = page.get("ResponseMetadata", {}).get("HTTPHeaders", {})
+        page = page_of(table, table.clients.source, request)
+        counts = copier.copy(page)
+        headers = page.rest.get("ResponseMetadata", {}).get("HTTPHeaders", {})
         counts["bytes"] = int(headers.get("content-length") or 0)
-        last = page.get("LastEvaluatedKey")
+        last = page.rest.get("LastEvaluatedKey")
         sums = {name: int(row[name]) + counts[name] for name in COUNTS}
         if last:
             claim.put(**sums, **{"from": last})
@@ -83,24 +78,31 @@ class Copier:
         self._counts = dict.fromkeys(COUNTS, 0)
         self._merger = merger
 
-    def copy(self, items: Sequence[Typed]) -> dict[str, int]:
-        """Migrate and write; the counts, of source items except for `written`."""
-        self._counts = counts = dict.fromkeys(COUNTS, 0)
+    def copy(self, page: Iterable[list[Typed]]) -> dict[str, int]:
+        """Migrate and write a page; the counts, of source items except for `written`."""
+        self._counts = dict.fromkeys(COUNTS, 0)
+        self._counts["pages"] = 1
+        if self._merger is not None:
+            page = [list(chain.from_iterable(page))]
+        for items in page:
+            self._piece(items)
+        return self._counts
+
+    def _piece(self, items: list[Typed]) -> None:
+        counts = self._counts
         kept = self._table.source.real(items)
-        counts["pages"] = 1
-        counts["sentinels"] = len(items) - len(kept)
-        counts["read"] = len(kept)
+        counts["sentinels"] += len(items) - len(kept)
+        counts["read"] += len(kept)
         if self._merger is not None:
             counts |= self._merger.copy(kept, self._writer.write)
             self._check_failures("its transform")
-            return counts
+            return
         for item in kept[:: self._table.settings.purity]:
             self._table.migrate.check_pure(item, self._table.migrate(item))
         if self._table.migrate.kind == "keep-key":
             self._keep(kept)
         else:
             self._general(kept)
-        return counts
 
     def _keep(self, items: list[Typed]) -> None:
         """The quick way for items that keep their keys: no key can clash with another."""
@@ -111,9 +113,10 @@ class Copier:
         refused = self._writer.put(page.puts)
         for item, message in refused:
             self._fail(item, refusal(message, item), [table.target.key(item)])
-        counts["kept"] = counts["written"] = len(page.puts) - len(refused)
-        counts["dropped"] = page.dropped
-        counts["changed"] = page.changed
+        counts["kept"] += len(page.puts) - len(refused)
+        counts["written"] += len(page.puts) - len(refused)
+        counts["dropped"] += page.dropped
+        counts["changed"] += page.changed
         if table.quarantine:
             bad = [item for item, _ in (*page.failures, *refused)]
             failed = {table.source.key_id(item) for item in bad}

@@ -12,14 +12,16 @@ import zlib
 from base64 import b64encode
 from collections.abc import Callable, Iterable
 from importlib.metadata import PackageNotFoundError, version
-from typing import Any, Literal
+from typing import Any, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import orjson
 from botocore.exceptions import ClientError, NoCredentialsError
 
+from fearless.data.calls import explain
 from fearless.data.connection import Answer, Connection
 from fearless.data.connections import Connections
+from fearless.data.pieces import PIECE, Page, Pieces, Whole
 from fearless.data.server_time import ServerTime
 from fearless.data.signature import Signer
 from fearless.errors import ConfigError
@@ -27,6 +29,7 @@ from fearless.owner import boottime
 
 Service = Literal["dynamodb", "streams"]
 Call = Callable[..., dict[str, Any]]
+Read = TypeVar("Read")
 
 PREFIXES = {"dynamodb": "DynamoDB_20120810", "streams": "DynamoDBStreams_20120810"}
 
@@ -105,6 +108,21 @@ class Wire:
         call.__name__ = name
         return call
 
+    def scan_in_pieces(self, **request: Any) -> Page:
+        """Scan. The answer is received whole; a long one is parsed when it is iterated.
+
+        What is wrong with one only then is a FearlessError; everything else is as in a call.
+        """
+
+        def read(connection: Connection, answer: Answer) -> Page:
+            if len(answer.body) < 2 * PIECE or not answer.body.endswith(b"}"):
+                return Whole(_parsed(connection, answer))
+            metadata = {"ResponseMetadata": _metadata(answer.status, answer.headers)}
+            body = bytes(answer.body)
+            return Pieces(body, metadata, lambda why: explain(connection.garbled(why), "reading"))
+
+        return self._exchange("Scan", request, read)
+
     def guarded(self, guard: Callable[[], None] | None) -> Wire:
         """The same client, with another guard; connections and clock are shared."""
         other = copy.copy(self)
@@ -123,6 +141,12 @@ class Wire:
         self._connections.close()
 
     def _call(self, operation: str, request: dict[str, Any]) -> dict[str, Any]:
+        return self._exchange(operation, request, _parsed)
+
+    def _exchange(
+        self, operation: str, request: dict[str, Any], read: Callable[[Connection, Answer], Read]
+    ) -> Read:
+        """Send, receive, and `read` an answer that is none of an error."""
         body = _encoded(operation, request)
         frozen = self._credentials.get_frozen_credentials()
         connection = self._connections.take()
@@ -140,16 +164,29 @@ class Wire:
             sent = self._ticks()
             connection.send(head + body)
             answer = connection.receive()
-            document = _document(connection, answer)
+            _check_sum(connection, answer)
+            refused = _document(connection, answer) if answer.status >= 300 else None
+            result = read(connection, answer) if refused is None else None
         except BaseException:
             connection.close()
             raise
         self._connections.give(connection)
         self._time.hear(answer.headers.get("date"), sent, self._ticks())
-        if answer.status >= 300:
-            raise _refusal(operation, answer, document)
-        document["ResponseMetadata"] = _metadata(answer.status, answer.headers)
-        return document
+        if result is None:
+            raise _refusal(operation, answer, refused or {})
+        return result
+
+
+def _parsed(connection: Connection, answer: Answer) -> dict[str, Any]:
+    document = _document(connection, answer)
+    document["ResponseMetadata"] = _metadata(answer.status, answer.headers)
+    return document
+
+
+def _check_sum(connection: Connection, answer: Answer) -> None:
+    checksum = answer.headers.get("x-amz-crc32")
+    if checksum is not None and checksum != str(zlib.crc32(answer.body)):
+        raise connection.garbled("its checksum is wrong")
 
 
 def _document(connection: Connection, answer: Answer) -> dict[str, Any]:
@@ -158,9 +195,6 @@ def _document(connection: Connection, answer: Answer) -> dict[str, Any]:
     A 4xx that is not JSON comes from something in between, which did not pass the request on; a
     5xx may come from a proxy that did.
     """
-    checksum = answer.headers.get("x-amz-crc32")
-    if checksum is not None and checksum != str(zlib.crc32(answer.body)):
-        raise connection.garbled("its checksum is wrong")
     try:
         document = orjson.loads(answer.body)
     except orjson.JSONDecodeError:

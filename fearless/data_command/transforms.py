@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
-import sys
 import traceback
 from collections.abc import Sequence
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
+from fearless import source
 from fearless.errors import ConfigError, suggest
 from fearless.interfaces import Transform
 
@@ -52,16 +51,12 @@ def _imported(path: Path) -> ModuleType:
     name = f"fearless_transforms_{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
     if not path.is_file():
         raise ConfigError(f"--transforms {path}: there is no such file")
-    spec = importlib.util.spec_from_file_location(name, path)
-    if path.suffix != ".py" or spec is None or spec.loader is None:
+    if path.suffix != ".py":
         raise ConfigError(f"--transforms {path}: not a Python file")
-    module = sys.modules[name] = importlib.util.module_from_spec(spec)
     try:
-        spec.loader.exec_module(module)
+        return source.load(path, name)
     except (Exception, SystemExit) as error:
-        del sys.modules[name]
         raise ConfigError(f"{path} cannot be imported: {_cause(error, path)}") from error
-    return module
 
 
 def _answer(module: ModuleType, path: Path) -> tuple[Transform, ...]:

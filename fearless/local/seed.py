@@ -6,7 +6,6 @@ seed is another commit with other code) and `data.py` (`items(table)` yields typ
 
 from __future__ import annotations
 
-import importlib.util
 import time
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +14,7 @@ from itertools import islice
 from pathlib import Path
 from typing import Any
 
-from fearless import names
+from fearless import names, source
 from fearless.errors import ConfigError, FearlessError
 from fearless.interfaces import Report, Stack
 from fearless.procedure import Procedure, Step
@@ -114,11 +113,7 @@ def _fill(project: Project, stack: Stack, seed: Path, report: Report) -> int:
 
 
 def _items(path: Path) -> Any:
-    spec = importlib.util.spec_from_file_location("fearless_seed", path)
-    assert spec is not None and spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module.items
+    return source.load(path, "fearless_seed").items
 
 
 def _batches(items: Iterable[Any]) -> Iterator[list[Any]]:
