@@ -74,11 +74,13 @@ def apply(layer: Path, root: Path) -> None:
     try:
         with tarfile.open(layer) as tar:
             members = [member for member in tar if posixpath.normpath(member.name) != "."]
-            for member in members:
+            hidden = [m for m in members if posixpath.basename(m.name).startswith(WHITEOUT)]
+            for member in hidden:
                 _remove_hidden(root, member.name)
+            parents: dict[str, Path] = {}
             for member in members:
-                if not PurePosixPath(member.name).name.startswith(WHITEOUT):
-                    _extract(tar, member, root)
+                if member not in hidden:
+                    _extract(tar, member, root, parents)
     except (tarfile.TarError, EOFError) as error:
         raise CorruptImage(f"{layer}: not a layer ({error})") from error
 
@@ -123,20 +125,31 @@ def _remove_hidden(root: Path, name: str) -> None:
         _remove(path.with_name(hidden))
 
 
-def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
-    path = _locate(root, member.name)
+def _extract(
+    tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path, parents: dict[str, Path]
+) -> None:
+    """`parents` remembers where members' directories are, while nothing can have moved them."""
+    name = PurePosixPath(member.name)
+    above = parents.get(str(name.parent))
+    path = _locate(root, member.name) if above is None else above / name.name
     if member.isdir():
         if path.is_symlink() or not path.is_dir():
             _remove(path)
+            parents.clear()
             path.mkdir(parents=True)
         path.chmod(member.mode & 0o777 | 0o700)
         return
     if not (member.isfile() or member.issym() or member.islnk()):
         return
-    _make_parents(path, member.name)
-    _remove(path)
+    if above is None:
+        _make_parents(path, member.name)
+    if os.path.lexists(path):
+        _remove(path)
+        parents.clear()
+    parents[str(name.parent)] = path.parent
     if member.issym():
         path.symlink_to(_contained(root, path, member.linkname))
+        parents.clear()
     elif member.islnk():
         source = resolve(root, member.linkname)
         if not source.is_file():
@@ -147,7 +160,7 @@ def _extract(tar: tarfile.TarFile, member: tarfile.TarInfo, root: Path) -> None:
         assert stream is not None
         with path.open("xb") as file:
             shutil.copyfileobj(stream, file)
-        path.chmod(member.mode & 0o777 | 0o600)
+            os.fchmod(file.fileno(), member.mode & 0o777 | 0o600)
 
 
 def _make_parents(path: Path, name: str) -> None:
