@@ -42,6 +42,7 @@ SLOW = (
     "tests/data/fences/test_role.py",
     "tests/data/fences/test_hook.py",
     "tests/data_command/test_refusals.py",
+    "tests/e2e/",
     "tests/local/test_builder.py",
     "tests/local/test_bundle.py",
     "tests/local/test_emulator.py",

@@ -193,7 +193,10 @@ def random_item(rng: random.Random, number: int) -> dict[str, Any]:
 
 
 class LiveWriter(threading.Thread):
-    """Changes the sources at random until stopped: few keys, so the same ones again and again."""
+    """Changes the sources at random until stopped: few keys, so the same ones again and again.
+
+    Some hundred times a second: faster, all a test did on a small machine would be to catch up.
+    """
 
     def __init__(self, tables: Tables, seed: int, keys: int = 200) -> None:
         super().__init__(name="writer")
@@ -205,7 +208,7 @@ class LiveWriter(threading.Thread):
         self.writes = 0
 
     def run(self) -> None:
-        while not self.stopping.is_set():
+        while not self.stopping.wait(self.rng.uniform(0.0, 0.016)):
             table = self.tables.source(self.rng.choice(self.tables.names))
             item = random_item(self.rng, self.rng.randrange(self.keys))
             chance = self.rng.random()

@@ -17,7 +17,7 @@ BRANCH = "feature/x"
 
 @pytest.fixture(scope="module", autouse=True)
 def production(small: Checkout) -> None:
-    small.doit("release").ok()
+    small.run("fearless", "local", "up").ok()
     small.git("branch", BRANCH)
 
 
@@ -62,10 +62,7 @@ def test_a_branch_gets_a_stack_and_loses_it_again(small: Checkout) -> None:
     assert (entry["branch"], entry["sha"]) == (BRANCH, second_sha)
 
     assert http.get(f"{live['url']}/stores/{store}/orders/{order}")[0] == 404
-    after = small.doit("status", "json=1").ok().json["live"]
-    for shown in (live, after):
-        shown["way_back"].pop("lag")
-    assert after == live
+    assert small.doit("status", "json=1").ok().json["live"] == live
     small.doit("drop", f"branch={BRANCH}", "yes=1").ok()
     assert small.inventory() == before
     assert "there is no dev stack" in small.doit("drop", f"branch={BRANCH}", "yes=1").ok().out

@@ -9,6 +9,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -31,6 +32,8 @@ TABLE = "orders"
 ITEMS = 600
 SETTINGS = Settings(segments=8, zombie=0.3, skew=2.0, lease=8.0, poll=0.1, page=10, tip_polls=2)
 """Small pages, so that there is a lot to stop between."""
+SLOW = 150.0
+"""Items a second: whoever looks after a while still finds the work under way."""
 PATIENCE = 60.0
 
 
@@ -234,6 +237,7 @@ class CopyEngineContract(Contract):
         assert "transforms" in str(caught.value)
 
     def test_nothing_runs_afterwards(self, provider: CopyEngine, work: Work) -> None:
+        work.job = replace(work.job, settings=replace(work.job.settings, max_rate=SLOW))
         with pytest.raises(Enough):
             work.migration(Leaving(provider, work)).copy()
         rows = work.rows()
