@@ -49,7 +49,7 @@ def contestants(peers: str) -> list[Contestant]:
 def options(arguments: Sequence[str] | None = None) -> argparse.Namespace:
     """The command line."""
     made = parser(__doc__)
-    made.add_argument("--items", type=int, default=20_000, help="items in the source table")
+    made.add_argument("--items", type=int, default=50_000, help="items in the source table")
     made.add_argument("--rounds", type=int, default=3, help="rounds after the warm-up")
     made.add_argument("--threads", type=int, default=4, help="requests at once, for everybody")
     made.add_argument("--peers", default="", metavar="DIR", help="where peers are, or go; kept")
