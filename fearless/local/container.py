@@ -67,7 +67,9 @@ def keep(client: Any, image: str, home: Path, environment: Mapping[str, str]) ->
 
 def remove_leftovers(client: Any, directory: Path) -> list[str]:
     """Remove the containers of that cloud which no keeper could; their names."""
-    found = client.containers.list(all=True, filters={"label": f"{LABEL}={directory}"})
+    found = client.containers.list(
+        all=True, ignore_removed=True, filters={"label": f"{LABEL}={directory}"}
+    )
     for container in found:
         container.remove(force=True)
     return [str(container.name) for container in found]

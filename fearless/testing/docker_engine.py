@@ -59,7 +59,7 @@ class DockerEngine:
     def close(self) -> None:
         """Remove its containers, unless it is dead, and leave it. Not the end of dockerd."""
         with contextlib.suppress(OSError):
-            for container in self.client.containers.list(all=True):
+            for container in self.client.containers.list(all=True, ignore_removed=True):
                 container.remove(force=True)
         self.client.close()
         for forward in self._forwarded.values():

@@ -167,7 +167,7 @@ def test_a_failing_step_is_one_line(
         assert report.lines == ["| it", "| broke"]
         log = Path(str(caught.value).rpartition("(log: ")[2].rstrip(")"))
         assert "Step 2/" in log.read_text()
-    assert not used.client.containers.list(all=True)
+    assert not used.client.containers.list(all=True, ignore_removed=True)
     assert not used.client.images.list("shop")
 
 
@@ -210,7 +210,7 @@ def test_a_build_that_is_ended_leaves_nothing_behind(
 ) -> None:
     context = images.context(tmp_path / "context", {"Dockerfile": SLEEPING})
     with interrupted(tmp_path, context, used.host) as process:
-        until(lambda: used.client.containers.list(), "the step runs")
+        until(lambda: used.client.containers.list(ignore_removed=True), "the step runs")
         process.send_signal(number)
     nothing_is_left(used)
     assert not list((tmp_path / ".fearless").rglob("context.tar")) or number == signal.SIGKILL
@@ -230,8 +230,8 @@ def test_an_engine_that_dies_is_one_line(
     monkeypatch.setenv("DOCKER_HOST", engine.host)
 
     def kill() -> None:
-        until(lambda: engine.client.containers.list(), "the step runs")
-        (container,) = engine.client.containers.list()
+        until(lambda: engine.client.containers.list(ignore_removed=True), "the step runs")
+        (container,) = engine.client.containers.list(ignore_removed=True)
         started = engine.client.api.inspect_container(container.id)["State"]["Pid"]
         shim = int(Path(f"/proc/{started}/stat").read_text().rpartition(")")[2].split()[1])
         for pid in (engine.pid, shim, started):

@@ -49,7 +49,7 @@ def test_a_release_with_containers(
     live = shop.doit("status", "json=1", **engine).ok().json["live"]
     answer = json.loads(http.get(live["url"] + "/__release")[1])
     assert answer["sha"] == shop.git("rev-parse", "HEAD")
-    containers = host_docker_engine.client.containers.list()
+    containers = host_docker_engine.client.containers.list(ignore_removed=True)
     assert len(containers) == 4  # two of the planted production, two of the release
     image_ids = {container.image.id for container in containers}
     assert len(image_ids) == 2
@@ -58,4 +58,4 @@ def test_a_release_with_containers(
     assert built.id == host_docker_engine.client.images.get("shop:branch-main").id
     assert built.labels["org.opencontainers.image.revision"] == answer["sha"]
     shop.run("fearless", "local", "stop", **engine).ok()
-    assert host_docker_engine.client.containers.list() == []
+    assert host_docker_engine.client.containers.list(ignore_removed=True) == []

@@ -70,7 +70,9 @@ def test_an_instance_is_a_container_and_none_outlives_the_daemon(
         answer = json.loads(body)
         assert (status, answer["version"], answer["instance"]) == (200, "c1", id)
         assert "DOCKER_HOST" not in answer["env"]
-        assert [c.name for c in docker.client.containers.list()] == [f"fearless-{id}"]
+        assert [c.name for c in docker.client.containers.list(ignore_removed=True)] == [
+            f"fearless-{id}"
+        ]
         (instance,) = (kit.cloud.status() or {})["instances"]
         assert instance["mode"] == "container"
 
@@ -82,7 +84,7 @@ def test_an_instance_is_a_container_and_none_outlives_the_daemon(
         )
         log = kit.cloud.directory.instances / second / "app.log"
         wait_for(lambda: "stopped gracefully" in log.read_text())
-        wait_for(lambda: docker.client.containers.list(all=True) == [])
+        wait_for(lambda: docker.client.containers.list(all=True, ignore_removed=True) == [])
         kit.client("autoscaling").set_desired_capacity(
             AutoScalingGroupName=outputs["AutoScalingGroup"], DesiredCapacity=1
         )
@@ -90,4 +92,4 @@ def test_an_instance_is_a_container_and_none_outlives_the_daemon(
         children = process.marked(kit.cloud.directory.root)
         os.kill(kit.pid, signal.SIGKILL)
         wait_for(lambda: not any(child.alive() for child in children))
-        wait_for(lambda: docker.client.containers.list(all=True) == [])
+        wait_for(lambda: docker.client.containers.list(all=True, ignore_removed=True) == [])

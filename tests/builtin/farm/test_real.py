@@ -146,7 +146,11 @@ class Site:
         """The worker whose engine really runs the step, once one does."""
 
         def running() -> bool:
-            found = [c for engine in self.engines for c in engine.client.containers.list()]
+            found = [
+                c
+                for engine in self.engines
+                for c in engine.client.containers.list(ignore_removed=True)
+            ]
             return "sleep 600" in str([container.attrs for container in found])
 
         until(running, "the slow step")
@@ -157,7 +161,10 @@ class Site:
     def idle(self, engine: int) -> None:
         """Return once the engine has no container left."""
         containers = self.engines[engine].client.containers
-        until(lambda: not containers.list(all=True), "an engine without containers")
+        until(
+            lambda: not containers.list(all=True, ignore_removed=True),
+            "an engine without containers",
+        )
 
     def end(self) -> None:
         for worker in self.workers.values():
