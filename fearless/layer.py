@@ -74,12 +74,13 @@ def apply(layer: Path, root: Path) -> None:
     try:
         with tarfile.open(layer) as tar:
             members = [member for member in tar if posixpath.normpath(member.name) != "."]
-            hidden = [m for m in members if posixpath.basename(m.name).startswith(WHITEOUT)]
-            for member in hidden:
-                _remove_hidden(root, member.name)
+            for member in members:
+                _check_name(member.name)
+                if _is_whiteout(member):
+                    _remove_hidden(root, member.name)
             parents: dict[str, Path] = {}
             for member in members:
-                if member not in hidden:
+                if not _is_whiteout(member):
                     _extract(tar, member, root, parents)
     except (tarfile.TarError, EOFError) as error:
         raise CorruptImage(f"{layer}: not a layer ({error})") from error
@@ -106,10 +107,19 @@ def resolve(root: Path, name: str) -> Path:
     return root.joinpath(*at)
 
 
-def _locate(root: Path, name: str) -> Path:
+def _is_whiteout(member: tarfile.TarInfo) -> bool:
+    return PurePosixPath(member.name).name.startswith(WHITEOUT)
+
+
+def _check_name(name: str) -> None:
     path = PurePosixPath(name)
     if path.is_absolute() or ".." in path.parts:
         raise CorruptImage(f"a layer's member {name!r} would leave the image")
+
+
+def _locate(root: Path, name: str) -> Path:
+    """Where the member of that name belongs; `apply` has checked the name."""
+    path = PurePosixPath(name)
     return resolve(root, str(path.parent)) / path.name
 
 

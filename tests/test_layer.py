@@ -102,6 +102,22 @@ def test_a_name_that_leaves_the_image_is_refused(root: Path, name: str) -> None:
     assert not (root.parent / "out").exists()
 
 
+@pytest.mark.parametrize("name", ["..", "a/../.."])
+def test_no_name_leaves_the_image_after_its_neighbours_were_unpacked(root: Path, name: str) -> None:
+    (root.parent / "mine").write_text("kept")
+    with pytest.raises(CorruptImage, match="would leave the image"):
+        apply(root, ("x", FILE, "1"), ("a/x", FILE, "1"), (name, FILE, "bad"))
+    assert (root.parent / "mine").read_text() == "kept"
+    assert not list(root.iterdir()), "nothing was written"
+
+
+def test_a_directory_that_becomes_a_link_is_followed_from_then_on(root: Path) -> None:
+    real, link = ("real/x", FILE, "1"), ("d", LINK, "/real")
+    apply(root, real, ("d/x", FILE, "2"), ("d/y", FILE, "3"), link, ("d/z", FILE, "4"))
+    assert sorted(p.name for p in (root / "real").iterdir()) == ["x", "z"]
+    assert (root / "d").is_symlink()
+
+
 @pytest.mark.parametrize("name", [".wh..", ".wh...", "a/.wh..", ".wh."])
 def test_a_whiteout_of_the_parent_is_refused(root: Path, name: str) -> None:
     with pytest.raises(CorruptImage):
