@@ -80,7 +80,7 @@ class Instance:
             self._start()
         if self.child is not None and self.child.poll() is not None:
             self._ended(self.child.returncode)
-        elif self.state == "running" and now - self.checked >= (2.0 if self.served else 0.3):
+        elif self.state == "running" and now - self.checked >= (2.0 if self.served else 0.1):
             self.checked = now
             self._refuse_exposure()
         elif self.state == "draining" and now >= self.deadline:
