@@ -72,8 +72,8 @@ class LocalDeployer:
             if done >= desired and alone:
                 return
             if time.monotonic() > deadline:
-                late = set(targets) | set(running)
-                others = sum(running.get(id) != image.reference for id in late)
+                there = targets.keys() | running.keys()
+                others = sum(running.get(id) != image.reference for id in there)
                 still = f", {others} of another image are not gone," if done >= desired else ""
                 raise FearlessError(
                     f"{stack.name}: {done} of {desired} instances run {image.tag} and are healthy"

@@ -189,7 +189,7 @@ def test_a_dev_stack_is_made_and_dropped_whatever_was_killed(small: Checkout) ->
         assert len([b for b in inventory["balancers"] if "shop-d-x-" in b]) == 1
         assert json.loads(http.get(f"{entry['url']}/__release")[1])["sha"] == sha
     small.git("checkout", "-q", "main")
-    moments = (0.5 * half for half in range(2, 60))
+    moments = (0.5 * number for number in range(2, 60))
     while small.kill_during("", *drop, delay=next(moments)):
         now = small.doit("status", "json=1").ok().json["live"]
         assert still(now) == still(live)
